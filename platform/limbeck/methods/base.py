@@ -1,0 +1,113 @@
+"""The contract between a distillation method and the training loop."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.config import Config
+from limbeck.encoding import Batch
+from limbeck.models import Classifier, Generator, GeneratorConfig
+from limbeck.noise import RowNoise
+
+STUDENT = "student"
+
+
+class MethodConfig(Config):
+    """A method's settings: the paper's defaults, units in the names."""
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What a method may know about the task."""
+
+    classes: int
+    """Number of classes; 0 for regression."""
+    rows: int
+    """Training rows the student may see: stable row numbers of batches lie in [0, rows)."""
+    labels: Tensor
+    """(rows,) gold labels of the training rows."""
+
+    @property
+    def regression(self) -> bool:
+        return self.classes == 0
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The networks and facts a method is built from."""
+
+    student: Classifier
+    teacher: Classifier
+    task: TaskFacts
+    new_generator: Callable[[GeneratorConfig], Generator]
+    """A masked LM of the common vocabulary, fitted on the task's text: a fresh copy that may be trained."""
+    gather: Callable[[Tensor], Tensor] = _identity
+    """(b, …) of this worker -> (B, …) of all workers in global order. Gradients come back so that averaging over the
+    workers gives one worker's gradient, provided every worker computes the same value from the gathered batch."""
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """A module with an optimiser of its own. All of a method's state lives in parameters and buffers of these."""
+
+    module: nn.Module
+    learning_rate: float | None = None
+    """Constant rate; None takes the plan's rate and schedule."""
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """What one step minimises, and its named parts for the log (detached scalars, still on the device)."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Invented:
+    """Inputs a method made up from a batch, for diagnosis."""
+
+    input_ids: Tensor
+    """(B, n) tokens: of the original where an input is changed in embedding space only."""
+    changed: Tensor
+    """(B, n) True where the method was free to change the input."""
+    teacher_logits: Tensor
+    """(B, C) teacher on the invented inputs."""
+    student_logits: Tensor
+    """(B, C) student on the invented inputs."""
+    perplexity: Tensor | None = None
+    """() perplexity of the changed tokens under the generator as first fitted."""
+
+
+class Method(Protocol):
+    """One way to distil. Abstract here, final in its own file; mathematics in pure functions beside it."""
+
+    Config: ClassVar[type[Any]]
+
+    def __init__(self, config: Any, parts: Parts) -> None: ...
+
+    @property
+    def trainable(self) -> Mapping[str, Trainable]:
+        """Phase name -> what that phase updates. Holds "student"; one optimiser each."""
+        ...
+
+    def phase(self, step: int) -> str:
+        """Which of `trainable` step `step` (from 0) updates: pure, so that every worker and every resume agrees."""
+        ...
+
+    def loss(self, batch: Batch, phase: str, noise: RowNoise) -> StepLoss:
+        """The loss of one step over this worker's rows, averaged over them. Never calls `.item()`."""
+        ...
+
+    def invent(self, batch: Batch, noise: RowNoise) -> Invented | None:
+        """The inputs the method would make from `batch` now, without gradients; None where it invents nothing."""
+        ...

@@ -1,0 +1,47 @@
+"""Random numbers that belong to a row of the data and a step, not to the process that happens to draw them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from limbeck.config import content_hash
+
+
+def derived_seed(*parts: int | str) -> int:
+    """Return a 63-bit seed that depends on every part and on nothing else."""
+    return int(content_hash(list(parts), 16), 16) >> 1
+
+
+class RowNoise:
+    """Noise for the B rows of one worker's share of a batch.
+
+    Each row has a stream of its own, seeded by (seed, step, place in the global batch), so that two workers with half
+    the batch draw what one worker with the whole batch draws. Streams go on from call to call.
+    """
+
+    def __init__(self, seed: int, step: int, places: Sequence[int], device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self._streams = [
+            torch.Generator(self.device).manual_seed(derived_seed(seed, step, place)) for place in places
+        ]
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def uniform(self, width: int) -> Tensor:
+        """Return (B, width) numbers from U[0, 1)."""
+        return torch.stack([torch.rand(width, generator=s, device=self.device) for s in self._streams])
+
+    def normal(self, width: int) -> Tensor:
+        """Return (B, width) numbers from N(0, 1)."""
+        return torch.stack([torch.randn(width, generator=s, device=self.device) for s in self._streams])
+
+    def gumbel(self, counts: Sequence[int], width: int) -> Tensor:
+        """Return (sum(counts), width) standard Gumbel numbers in float32: counts[b] lines from the stream of row b."""
+        out = torch.empty(sum(counts), width, device=self.device)
+        start = 0
+        for stream, count in zip(self._streams, counts, strict=True):
+            out[start : start + count].exponential_(generator=stream)
+            start += count
+        return out.log_().neg_()
