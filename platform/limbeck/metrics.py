@@ -117,14 +117,14 @@ def example_scores(metric: str, logits: Array, labels: Array) -> Floats:
     value = evaluate(metric, logits, labels)
     gold, guess = np.asarray(labels), predictions(logits, regression=METRICS[metric].regression)
     if metric == "accuracy":
-        return (gold == guess).astype(np.float64)
+        return np.asarray(gold == guess, np.float64)
     if len(gold) < 3:
         raise ValueError(f"the influence of one example on {metric} needs three examples or more, got {len(gold)}")
     pairs = np.stack([gold.astype(np.float64), guess.astype(np.float64)], axis=1)
     _, first, kind = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
     function = METRICS[metric].function
     without = np.array([function(np.delete(gold, i), np.delete(guess, i)) for i in first])[kind.reshape(-1)]
-    return value + (len(gold) - 1) * (without.mean() - without)
+    return np.asarray(value + (len(gold) - 1) * (without.mean() - without), np.float64)
 
 
 def log_probabilities(logits: Array) -> Floats:
