@@ -1,14 +1,14 @@
 """The contract between a distillation method and the training loop."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from limbeck.config import Config
-from limbeck.encoding import Batch
+from limbeck.encoding import Batch, Vocabulary
 from limbeck.models import Classifier, Generator, GeneratorConfig
 from limbeck.noise import RowNoise
 
@@ -16,7 +16,9 @@ STUDENT = "student"
 
 
 class MethodConfig(Config):
-    """A method's settings: the paper's defaults, units in the names."""
+    """A method's settings: the paper's defaults, units in the names. Each narrows `name` to its own."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,21 @@ class Parts:
     student: Classifier
     teacher: Classifier
     task: TaskFacts
+    vocabulary: Vocabulary
     new_generator: Callable[[GeneratorConfig], Generator]
     """A masked LM of the common vocabulary, fitted on the task's text: a fresh copy that may be trained."""
     gather: Callable[[Tensor], Tensor] = _identity
     """(b, …) of this worker -> (B, …) of all workers in global order. Gradients come back so that averaging over the
     workers gives one worker's gradient, provided every worker computes the same value from the gathered batch."""
+    seed: int = 0
+    """For the initial values of a method's own modules."""
 
 
 @dataclass(frozen=True)
 class Trainable:
     """A module with an optimiser of its own. All of a method's state lives in parameters and buffers of these."""
 
-    module: nn.Module
+    module: nn.Module | Classifier
     learning_rate: float | None = None
     """Constant rate; None takes the plan's rate and schedule."""
     weight_decay: float | None = None
@@ -86,6 +91,17 @@ class Invented:
     """(B, C) student on the invented inputs."""
     perplexity: Tensor | None = None
     """() perplexity of the changed tokens under the generator as first fitted."""
+
+
+@contextmanager
+def evaluating(module: Any) -> Iterator[None]:
+    """Switch dropout off for a while: an adversary should not chase its noise."""
+    was = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was)
 
 
 class Method(Protocol):

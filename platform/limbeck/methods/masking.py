@@ -1,0 +1,132 @@
+"""Invented inputs by a masked language model: mask, sample, and let gradients through the sample.
+
+*Source* MATE-KD, Rashid et al. 2021, arXiv 2105.05912, section 3.1; huawei-noah/Efficient-NLP @bb44348, `MATE-KD/`.
+*Differs from the source*
+1. Vocabulary products and Gumbel noise at masked positions only: (P, V) in place of (B, n, V).
+2. A hard token is looked up; the soft product appears in the backward pass alone.
+3. Gumbel noise is −log of an exponential draw in float32: log(u + 1e-20) under- and overflows in half precision.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.encoding import Batch
+from limbeck.models import Classifier, Generator
+from limbeck.noise import RowNoise
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A batch with some tokens hidden from view. P is the number of hidden tokens."""
+
+    input_ids: Tensor
+    """(B, n) with [MASK] at the hidden positions."""
+    hidden: Tensor
+    """(B, n) bool."""
+    counts: tuple[int, ...]
+    """Hidden tokens of each row; they sum to P."""
+
+
+def mask_tokens(batch: Batch, rate: float, mask_id: int, noise: RowNoise) -> Masked:
+    """Hide each maskable token with probability `rate`."""
+    hidden = (noise.uniform(batch.input_ids.shape[1]) < rate) & batch.maskable
+    return Masked(
+        input_ids=batch.input_ids.masked_fill(hidden, mask_id),
+        hidden=hidden,
+        counts=tuple(hidden.sum(1).tolist()),
+    )
+
+
+def score_hidden(generator: Generator, masked: Masked, batch: Batch) -> Tensor:
+    """(P, V) float32 scores of the generator at the hidden positions, row by row."""
+    states = generator.encode(masked.input_ids, batch.attention_mask, batch.token_type_ids)
+    return generator.scores(states[masked.hidden]).float()
+
+
+def sample(scores: Tensor, gumbel: Tensor) -> Tensor:
+    """(P,) tokens drawn from softmax(scores) by the Gumbel-max trick."""
+    return (scores + gumbel).argmax(-1)
+
+
+def fill(batch: Batch, masked: Masked, tokens: Tensor) -> Tensor:
+    """(B, n) the batch's tokens with the (P,) invented ones in the hidden places."""
+    return batch.input_ids.masked_scatter(masked.hidden, tokens)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """One-hot forward, softmax backward, for several embedding tables at once."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, gumbel: Tensor, temperature: float, *tables: Tensor) -> tuple[Tensor, ...]:
+        noisy = scores + gumbel
+        tokens = noisy.argmax(-1)
+        soft = torch.softmax(noisy / temperature, -1)
+        ctx.save_for_backward(soft, *tables)
+        ctx.temperature = temperature
+        ctx.mark_non_differentiable(tokens)
+        return (tokens, *(table[tokens] for table in tables))
+
+    @staticmethod
+    def backward(ctx: Any, _tokens: Tensor, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        soft, *tables = ctx.saved_tensors
+        towards = sum(g.to(table.dtype) @ table.T for g, table in zip(grads, tables, strict=True))
+        assert isinstance(towards, Tensor)
+        scores = soft * (towards - (soft * towards).sum(-1, keepdim=True)) / ctx.temperature
+        return (scores, None, None, *(None for _ in tables))
+
+
+def straight_through(
+    scores: Tensor, gumbel: Tensor, temperature: float, tables: Sequence[Tensor]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Sample (P,) tokens and look them up in each (V, d) table, with gradients to `scores` as if one had multiplied.
+
+    y_soft = softmax((scores + g)/τ), y = onehot(argmax y_soft) with the gradient of y_soft, result yW for each table W.
+    Adding a constant to a line of scores changes nothing, so log_softmax(scores) would give the same.
+    """
+    tokens, *embeds = _StraightThrough.apply(scores, gumbel, temperature, *(t.detach() for t in tables))
+    return tokens, tuple(embeds)
+
+
+def embed_with(classifier: Classifier, batch: Batch, masked: Masked, invented: Tensor) -> Tensor:
+    """(B, n, d) word embeddings of the batch in the classifier's table, with the (P, d) invented ones in place."""
+    clean = classifier.embedding(batch.input_ids).detach()
+    return clean.masked_scatter(masked.hidden.unsqueeze(-1), invented.to(clean.dtype))
+
+
+@torch.no_grad()
+def invent_inputs(generator: Generator, batch: Batch, rate: float, mask_id: int, noise: RowNoise) -> tuple[Tensor, Masked]:
+    """(B, n) invented tokens and what was masked, without gradients: what a student step learns from."""
+    masked = mask_tokens(batch, rate, mask_id, noise)
+    scores = score_hidden(generator, masked, batch)
+    tokens = sample(scores, noise.gumbel(masked.counts, scores.shape[1]))
+    return fill(batch, masked, tokens), masked
+
+
+def logits_of(classifier: Classifier, batch: Batch, input_ids: Tensor) -> Tensor:
+    """(B, C) float32 logits on other tokens of the same shape and mask as the batch's."""
+    out = classifier(input_ids=input_ids, attention_mask=batch.attention_mask, token_type_ids=batch.token_type_ids)
+    return out.logits.float()
+
+
+def logits_on_both(student: Classifier, batch: Batch, invented: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, C) logits on the batch and on the invented tokens, in one pass."""
+    types = batch.token_type_ids
+    out = student(
+        input_ids=torch.cat([batch.input_ids, invented]),
+        attention_mask=batch.attention_mask.repeat(2, 1),
+        token_type_ids=None if types is None else types.repeat(2, 1),
+    )
+    clean, other = out.logits.float().chunk(2)
+    return clean, other
+
+
+@torch.no_grad()
+def perplexity(generator: Generator, batch: Batch, masked: Masked, invented: Tensor) -> Tensor:
+    """() exp of the mean negative log-likelihood of the invented tokens at the hidden positions."""
+    log_p = score_hidden(generator, masked, batch).log_softmax(-1)
+    tokens = invented[masked.hidden]
+    return (-log_p.gather(-1, tokens.unsqueeze(-1)).mean()).exp()

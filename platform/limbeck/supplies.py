@@ -1,0 +1,241 @@
+"""What trials share: tasks, token ids, teachers, their outputs and generators; made once, cached, kept warm."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from limbeck.archives import MODELS, model_folder
+from limbeck.cache import Cache
+from limbeck.config import content_hash
+from limbeck.encoding import Encoded, Vocabulary, encode, tokenizer_key
+from limbeck.errors import Problem, UserError
+from limbeck.evaluate import logits_over
+from limbeck.metrics import evaluate
+from limbeck.models import (
+    Generator,
+    GeneratorConfig,
+    HubClassifier,
+    check_same_vocabulary,
+    fit_generator,
+    load_base,
+    load_classifier,
+    load_generator,
+    new_generator,
+    save_classifier,
+    save_generator,
+)
+from limbeck.optimise import native_precision
+from limbeck.tasks import Examples, Task, TaskConfig, load_task
+from limbeck.teacher import TeacherConfig, fit_teacher
+from limbeck.trial import TrialSpec
+
+log = logging.getLogger(__name__)
+SELECTION = "selection"
+TRAIN = "train"
+TEST = "test"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task and its teacher, ready for any number of students."""
+
+    task: Task
+    tokenizer: PreTrainedTokenizerBase
+    vocabulary: Vocabulary
+    splits: Mapping[str, Encoded]
+    """train, selection, test and every other test set."""
+    teacher: HubClassifier
+    teacher_key: str
+    teacher_logits: Mapping[str, np.ndarray]
+    """(N, C) float32 for each of `splits`."""
+    precision: str
+    max_tokens: int
+
+    def teacher_metric(self, split: str) -> float:
+        """The teacher's value of the task's metric."""
+        return evaluate(self.task.metric, self.teacher_logits[split], self.splits[split].labels)
+
+
+class Supplies:
+    """A process's way to everything that trials share. Weights and outputs are memory-mapped from the cache."""
+
+    def __init__(self, cache: Cache, device: torch.device | str = "cpu", say: Callable[[str], None] = log.info) -> None:
+        self.cache = cache
+        self.device = torch.device(device)
+        self._say = say
+        self._tasks: dict[str, Task] = {}
+        self._prepared: dict[str, Prepared] = {}
+        self._seen: set[Path] = set()
+
+    def task(self, config: TaskConfig) -> Task:
+        """Load a task, once in this process."""
+        key = config.model_dump_json()
+        if key not in self._tasks:
+            self._tasks[key] = load_task(config, self.cache)
+        return self._tasks[key]
+
+    def prepare(self, spec: TrialSpec) -> Prepared:
+        """Fit or load everything the trial shares with others, its generator too, and say what came from the cache."""
+        prepared = self.prepared(spec)
+        settings = getattr(spec.method, "generator", None)
+        if isinstance(settings, GeneratorConfig):
+            self.new_generator(settings, spec, prepared)
+        return prepared
+
+    def prepared(self, spec: TrialSpec) -> Prepared:
+        """Fit or load task and teacher, once in this process."""
+        precision = resolve_precision(spec.training.precision, self.device)
+        shared = [spec.task.model_dump(mode="json"), spec.teacher.model_dump(mode="json"), spec.training.max_tokens]
+        key = json.dumps([*shared, precision])
+        if key not in self._prepared:
+            self._prepared[key] = self._prepare(spec, precision)
+        return self._prepared[key]
+
+    def _prepare(self, spec: TrialSpec, precision: str) -> Prepared:
+        task = self.task(spec.task)
+        source = self._folder(spec.teacher.checkpoint or spec.teacher.fitted_here or "")
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
+        max_tokens = spec.training.max_tokens
+        texts = {TRAIN: task.train, SELECTION: task.selection, TEST: task.test, **task.others}
+        splits = {
+            name: encode(examples, tokenizer, max_tokens, self.cache, f"{task.fingerprint}/{name}")
+            for name, examples in texts.items()
+        }
+        vocabulary = Vocabulary.of(tokenizer)
+        teacher, teacher_key = self._teacher(spec.teacher, task, splits[TRAIN], tokenizer, precision, max_tokens)
+        logits = {
+            name: self._outputs(teacher, teacher_key, f"{task.fingerprint}/{name}", split, vocabulary, precision)
+            for name, split in splits.items()
+        }
+        prepared = Prepared(
+            task, tokenizer, vocabulary, splits, teacher, teacher_key, logits, precision, max_tokens
+        )
+        refuse_chance(prepared)
+        return prepared
+
+    def _folder(self, name: str) -> str:
+        """A built-in model's folder; any other name is a folder or a hub id already."""
+        return str(model_folder(name, self.cache)) if name in MODELS else name
+
+    def _teacher(
+        self,
+        config: TeacherConfig,
+        task: Task,
+        train: Encoded,
+        tokenizer: PreTrainedTokenizerBase,
+        precision: str,
+        max_tokens: int,
+    ) -> tuple[HubClassifier, str]:
+        if config.checkpoint is not None:
+            source = self._folder(config.checkpoint)
+            teacher = load_classifier(source, classes=task.classes, device=self.device)
+            return _frozen(teacher), f"{config.checkpoint}@{weights_key(teacher)}"
+        base = self._folder(config.fitted_here or "")
+        wanted = [config.model_dump(mode="json"), task.fingerprint, tokenizer_key(tokenizer), precision, max_tokens]
+
+        def build(folder: Path) -> None:
+            model = load_base(base, classes=task.classes, seed=config.seed, device=self.device)
+            fit_teacher(model, train, Vocabulary.of(tokenizer), config, precision, self._say)
+            save_classifier(model, tokenizer, folder, task.classes)
+
+        folder = self._cached("teachers", wanted, build, f"teacher {config.fitted_here} on {task.name}")
+        return _frozen(load_classifier(str(folder), classes=task.classes, device=self.device)), folder.name
+
+    def _outputs(
+        self, teacher: HubClassifier, key: str, name: str, split: Encoded, vocabulary: Vocabulary, precision: str
+    ) -> np.ndarray:
+        def build(folder: Path) -> None:
+            self._say(f"teacher: labelling {len(split):,} rows of {name.rsplit('/', 1)[-1]}")
+            np.save(folder / "logits.npy", logits_over(teacher, split, vocabulary, precision, self.device))
+
+        folder = self.cache.folder("teacher-outputs", [key, name, len(split), int(split.offsets[-1]), precision], build)
+        logits: np.ndarray = np.load(folder / "logits.npy", mmap_mode="r")
+        return logits
+
+    def new_generator(self, settings: GeneratorConfig, spec: TrialSpec, prepared: Prepared) -> Generator:
+        """A fitted masked LM of the teacher's vocabulary: a copy that may be trained."""
+        config = GeneratorConfig(**{name: getattr(settings, name) for name in GeneratorConfig.model_fields})
+        base = self._folder(config.base or spec.teacher.fitted_here or spec.teacher.checkpoint or "")
+        if config.base is not None:
+            names = {"teacher": prepared.tokenizer, "generator": AutoTokenizer.from_pretrained(base, use_fast=True)}
+            check_same_vocabulary(names)
+        task, tokenizer = prepared.task, prepared.tokenizer
+        fingerprint = f"{task.fingerprint}/generator"
+        wanted = [config.model_dump(mode="json"), base_key(base), fingerprint, tokenizer_key(tokenizer)]
+
+        def build(folder: Path) -> None:
+            columns = [*task.train.columns, list(task.unlabelled)]
+            texts = [text for column in columns for text in column]
+            examples = Examples(columns=(texts,), labels=np.zeros(len(texts), np.int64))
+            split = encode(examples, tokenizer, config.fit_max_tokens, self.cache, fingerprint)
+            generator = new_generator(base, config, seed=0, device=self.device)
+            fit_generator(generator, split, prepared.vocabulary, config, prepared.precision, self._say)
+            save_generator(generator, folder)
+
+        where = f"generator with {config.layers} layers on {task.name}"
+        folder = self._cached("generators", [*wanted, prepared.precision], build, where)
+        return load_generator(folder, device=self.device)
+
+    def _cached(self, kind: str, key: Any, build: Callable[[Path], None], what: str) -> Path:
+        built = self.cache.misses.get(kind, 0)
+        folder = self.cache.folder(kind, key, build)
+        if self.cache.misses.get(kind, 0) == built and folder not in self._seen:
+            self._say(f"{what}: from the cache")
+        self._seen.add(folder)
+        return folder
+
+
+def resolve_precision(wanted: str, device: torch.device) -> str:
+    """`fp32` or `bf16`."""
+    return native_precision(device) if wanted == "auto" else wanted
+
+
+def _frozen(teacher: HubClassifier) -> HubClassifier:
+    return teacher.eval().requires_grad_(False)
+
+
+def weights_key(model: torch.nn.Module) -> str:
+    """A short name for a model's weights: equal weights, equal name."""
+    sums = {name: [float(p.double().sum()), float(p.double().abs().sum())] for name, p in model.state_dict().items()}
+    return content_hash(sums)
+
+
+def base_key(folder: str) -> str:
+    """What tells one base encoder from another: name and sizes of the files in its folder, or the hub id."""
+    path = Path(folder)
+    if not path.is_dir():
+        return folder
+    return json.dumps(sorted((p.name, p.stat().st_size) for p in path.iterdir() if p.is_file()))
+
+
+def refuse_chance(prepared: Prepared) -> None:
+    """Refuse a teacher that is no better than the commonest class on the selection split.
+
+    Better means by more than two standard errors; a correlation must exceed 0.1.
+    """
+    labels = np.asarray(prepared.splits[SELECTION].labels)
+    logits = prepared.teacher_logits[SELECTION]
+    if not prepared.task.classes:
+        value, floor = prepared.teacher_metric(SELECTION), 0.1
+    else:
+        share = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+        value = float((logits.argmax(1) == labels).mean())
+        floor = min(0.99, share + 2 * float(np.sqrt(share * (1 - share) / len(labels))))
+    if value > floor:
+        return
+    names = ", ".join(prepared.task.classes) or "regression"
+    raise UserError(
+        Problem(
+            "base.teacher",
+            f"the teacher scores {value:.3f} on {prepared.task.name}'s selection split, no better than chance "
+            f"({floor:.3f} would be). Its label order may differ from the task's ({names}), or it was fitted on "
+            "another task or for too few epochs.",
+        )
+    )

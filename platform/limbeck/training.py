@@ -1,0 +1,401 @@
+"""One trial: its loop, its evaluations, its checkpoints, and the student it ends with. Knows nothing of Ray."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck import checkpoint
+from limbeck.diagnosis import diagnose, pairs
+from limbeck.encoding import Batch, Order, collate, take, to_device
+from limbeck.evaluate import logits_over
+from limbeck.methods import METHODS
+from limbeck.methods.base import STUDENT, Method, Parts, TaskFacts
+from limbeck.metrics import agreement, ece, evaluate, retention
+from limbeck.models import new_student, parameters, parameters_non_embedding, save_classifier
+from limbeck.noise import RowNoise, derived_seed
+from limbeck.optimise import Optimiser, autocast, warmup_decay
+from limbeck.supplies import SELECTION, TEST, TRAIN, Prepared, Supplies
+from limbeck.tasks import subsample
+from limbeck.trial import TrialSpec
+
+RESULT = "result.json"
+DIAGNOSED_ROWS = 64
+
+
+class TrialFailed(Exception):
+    """The trial's own numbers went wrong (it diverged); its message is the reason the user reads."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a trial tells between evaluations."""
+
+    updates: int
+    updates_total: int
+    seconds: float
+    """Training seconds so far, evaluations left out."""
+    metrics: dict[str, float]
+    checkpoint: Path | None
+    examples: list[dict[str, Any]]
+    """Pairs of original and invented text; empty where nothing is invented."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished trial leaves in its folder."""
+
+    metrics: dict[str, float]
+    parameters: int
+    seconds: float
+    student: Path
+    """A Hugging Face folder."""
+    predictions: Path
+    """Holds <split>.npy, teacher-<split>.npy (N, C) float16 logits and gold-<split>.npy labels."""
+
+
+def _nothing(_: Sequence[Tensor]) -> None:
+    return None
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+def _ignore(_: Progress) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The one seam between a trial and the machine or cluster it runs on. The defaults are one lone process."""
+
+    folder: Path
+    """Where the trial's checkpoints and results go. A checkpoint found there is resumed from."""
+    rank: int = 0
+    world_size: int = 1
+    average: Callable[[Sequence[Tensor]], None] = _nothing
+    """Replace tensors by their mean over the workers, in place."""
+    gather: Callable[[Tensor], Tensor] = _itself
+    report: Callable[[Progress], None] = _ignore
+    should_stop: Callable[[], bool] = _never
+    clock: Callable[[], float] = time.perf_counter
+
+
+def train(spec: TrialSpec, worker: Worker, supplies: Supplies) -> Result | None:
+    """Run a trial to its end, or from its last checkpoint on. None: it was told to stop before its end.
+
+    Raises TrialFailed when the loss is no longer a number.
+    """
+    finished = worker.folder / RESULT
+    if finished.is_file():
+        return _read_result(worker.folder)
+    run = _Run(spec, worker, supplies)
+    run.resume()
+    if not run.to_the_end():
+        return None
+    return run.finish()
+
+
+@dataclass
+class _State:
+    """What changes during a trial beside tensors: all of it is in the checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_metric: float = -math.inf
+    best_update: int = 0
+    updates: dict[str, int] = field(default_factory=dict)
+
+
+class _Run:
+    """A trial in progress."""
+
+    def __init__(self, spec: TrialSpec, worker: Worker, supplies: Supplies) -> None:
+        self.spec, self.worker, self.device = spec, worker, supplies.device
+        self.prepared = prepared = supplies.prepared(spec)
+        rows = self._rows(prepared)
+        self.data = prepared.splits[TRAIN] if rows is None else take(prepared.splits[TRAIN], rows)
+        logits = prepared.teacher_logits[TRAIN]
+        self.teacher_logits = logits if rows is None else np.array(logits[rows])
+        self.student = new_student(spec.student, prepared.teacher, derived_seed(spec.seed, "init")).to(self.device)
+        self.method = self._method(prepared, supplies)
+        self.optimisers = self._optimisers()
+        self.order = Order(self.data.lengths, spec.training.batch_size, derived_seed(spec.seed, "order"))
+        self.total = self._total_updates()
+        self.evaluations = self._evaluation_points()
+        self.state = _State(updates=dict.fromkeys(self.optimisers, 0))
+        self.best: dict[str, Tensor] | None = None
+        self.sums: dict[str, tuple[Tensor, int]] = {}
+        self.last_evaluated = 0
+
+    # -- making ready ---------------------------------------------------------------------------------------------
+
+    def _rows(self, prepared: Prepared) -> np.ndarray | None:
+        wanted = self.spec.training.rows
+        if wanted is None or wanted >= len(prepared.splits[TRAIN]):
+            return None
+        return subsample(prepared.splits[TRAIN].labels, wanted, derived_seed(self.spec.seed, "rows"))
+
+    def _method(self, prepared: Prepared, supplies: Supplies) -> Method:
+        labels = torch.from_numpy(np.array(self.data.labels))
+        facts = TaskFacts(classes=len(prepared.task.classes), rows=len(self.data), labels=labels.to(self.device))
+        parts = Parts(
+            student=self.student,
+            teacher=prepared.teacher,
+            task=facts,
+            vocabulary=prepared.vocabulary,
+            new_generator=lambda config: supplies.new_generator(config, self.spec, prepared),
+            gather=self.worker.gather,
+            seed=derived_seed(self.spec.seed, "method"),
+        )
+        config = self.spec.method
+        return METHODS[config.name](config, parts)
+
+    def _optimisers(self) -> dict[str, Optimiser]:
+        settings = self.spec.training
+        return {
+            name: Optimiser(
+                part.module.parameters(),
+                learning_rate=part.learning_rate or settings.learning_rate,
+                weight_decay=settings.weight_decay if part.weight_decay is None else part.weight_decay,
+                clip_norm=part.clip_norm or settings.clip_norm,
+            )
+            for name, part in self.method.trainable.items()
+        }
+
+    def _total_updates(self) -> int:
+        settings = self.spec.training
+        return settings.updates or max(1, round(settings.epochs * len(self.data) / settings.batch_size))
+
+    def _evaluation_points(self) -> set[int]:
+        settings = self.spec.training
+        epochs = self.total * settings.batch_size / len(self.data)
+        count = min(self.total, settings.evaluations or min(10, max(3, round(epochs))))
+        return {round(self.total * (i + 1) / count) for i in range(count)}
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def to_the_end(self) -> bool:
+        """Run until the budget is spent; False when told to stop."""
+        while not self._spent():
+            started = self.worker.clock()
+            phase = self._step()
+            self.state.seconds += self.worker.clock() - started
+            due = phase == STUDENT and self.updates in self.evaluations
+            if (due or self._spent()) and self.updates > self.last_evaluated:
+                self._evaluate()
+                if self.worker.should_stop():
+                    return False
+        return True
+
+    @property
+    def updates(self) -> int:
+        """Student updates so far: the unit of the budget."""
+        return self.state.updates[STUDENT]
+
+    def _spent(self) -> bool:
+        limit = self.spec.training.seconds
+        return self.updates >= self.total or (limit is not None and self.state.seconds >= limit)
+
+    def _done(self) -> float:
+        """The share of the budget that is behind at the middle of the coming update."""
+        limit = self.spec.training.seconds
+        by_time = 0.0 if limit is None else self.state.seconds / limit
+        return max(by_time, (self.updates + 0.5) / self.total)
+
+    def _batch(self, step: int) -> tuple[Batch, RowNoise]:
+        rows = self.order.batch(step)
+        share = len(rows) // self.worker.world_size
+        places = range(self.worker.rank * share, (self.worker.rank + 1) * share)
+        width = int(self.data.lengths[rows].max())
+        batch = collate(self.data, rows[places.start : places.stop], self.prepared.vocabulary, self.teacher_logits, width)
+        noise = RowNoise(derived_seed(self.spec.seed, "noise"), step, places, self.device)
+        return to_device(batch, self.device), noise
+
+    def _step(self) -> str:
+        step, settings = self.state.step, self.spec.training
+        phase = self.method.phase(step)
+        batch, noise = self._batch(step)
+        # Dropout draws from torch's global generator: seeded by step and rank it needs no place in the checkpoint.
+        torch.manual_seed(derived_seed(self.spec.seed, "dropout", step, self.worker.rank))
+        self.student.train()
+        with autocast(self.prepared.precision, self.device):
+            loss = self.method.loss(batch, phase, noise)
+        share = warmup_decay(self._done(), settings.warmup) if phase == STUDENT else 1.0
+        norm = self.optimisers[phase].step(loss.total, self.worker.average, share)
+        terms = {f"loss/{phase}": loss.total.detach(), f"gradient_norm/{phase}": norm}
+        self._add({**terms, **{f"loss/{name}": value for name, value in loss.parts.items()}})
+        self.state.step += 1
+        self.state.updates[phase] += 1
+        return phase
+
+    def _add(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            total, count = self.sums.get(name, (torch.zeros((), device=self.device), 0))
+            self.sums[name] = (total + value.detach().float(), count + 1)
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    def _evaluate(self) -> None:
+        metrics = self._means()
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if bad:
+            raise TrialFailed(f"diverged before update {self.updates}: {', '.join(bad)} is not a finite number")
+        metrics |= self._scores(SELECTION)
+        metrics["retention"] = metrics.get(f"{SELECTION}/retention", math.nan)
+        metrics["learning_rate_share"] = warmup_decay(min(1.0, self._done()), self.spec.training.warmup)
+        found, examples = self._diagnosis()
+        metrics |= found
+        metrics["epoch"] = self.updates * self.spec.training.batch_size / len(self.data)
+        self.last_evaluated = self.updates
+        self._keep_best(metrics[f"{SELECTION}/{self.prepared.task.metric}"])
+        path = self._save() if self.worker.rank == 0 else None
+        self.worker.report(
+            Progress(self.updates, self.total, self.state.seconds, metrics, path, examples)
+        )
+
+    def _means(self) -> dict[str, float]:
+        names = sorted(self.sums)
+        means = [self.sums[name][0] / self.sums[name][1] for name in names]
+        self.worker.average(means)
+        self.sums = {}
+        return {name: float(value) for name, value in zip(names, means, strict=True)}
+
+    def _logits(self, split: str) -> np.ndarray:
+        prepared = self.prepared
+        return logits_over(self.student, prepared.splits[split], prepared.vocabulary, prepared.precision, self.device)
+
+    def _scores(self, split: str, logits: np.ndarray | None = None) -> dict[str, float]:
+        """Metric, retention, agreement with the teacher and calibration of the student on a split."""
+        prepared, labels = self.prepared, np.asarray(self.prepared.splits[split].labels)
+        logits = self._logits(split) if logits is None else logits
+        name, teacher = prepared.task.metric, prepared.teacher_logits[split]
+        value = evaluate(name, logits, labels)
+        out = {f"{split}/{name}": value}
+        kept = retention(value, prepared.teacher_metric(split))
+        if kept is not None:
+            out[f"{split}/retention"] = kept
+        if prepared.task.classes:
+            out[f"{split}/agreement"], out[f"{split}/kl"] = agreement(logits, teacher)
+            out[f"{split}/ece"] = ece(logits, labels)
+        return out
+
+    def _diagnosis(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Look at what the method invents from the first rows of the selection split."""
+        prepared = self.prepared
+        split = prepared.splits[SELECTION]
+        rows = np.arange(min(DIAGNOSED_ROWS, len(split)))
+        batch = to_device(collate(split, rows, prepared.vocabulary, prepared.teacher_logits[SELECTION]), self.device)
+        noise = RowNoise(derived_seed(self.spec.seed, "diagnosis"), 0, range(len(rows)), self.device)
+        self.student.eval()
+        with torch.no_grad(), autocast(prepared.precision, self.device):
+            invented = self.method.invent(batch, noise)
+            if invented is None:
+                return {}, []
+            clean = self.student(
+                input_ids=batch.input_ids, attention_mask=batch.attention_mask, token_type_ids=batch.token_type_ids
+            )
+        logits = clean.logits.float().cpu().numpy()
+        return diagnose(batch, logits, invented), pairs(batch, logits, invented, prepared.tokenizer)
+
+    def _keep_best(self, metric: float) -> None:
+        if metric > self.state.best_metric:
+            self.state.best_metric, self.state.best_update = metric, self.updates
+            if self.spec.training.keep == "best":
+                self.best = {k: v.detach().cpu().clone() for k, v in self.student.state_dict().items()}
+
+    # -- keeping --------------------------------------------------------------------------------------------------
+
+    def _save(self) -> Path:
+        tensors: dict[str, Tensor] = {}
+        for name, part in self.method.trainable.items():
+            tensors |= {f"module/{name}/{key}": value for key, value in part.module.state_dict().items()}
+            tensors |= checkpoint.flatten_optimiser(f"optimiser/{name}", self.optimisers[name].adam)
+        tensors |= {f"best/{key}": value for key, value in (self.best or {}).items()}
+        facts = {"trial": self.spec.id, "state": vars(self.state)}
+        return checkpoint.save(self.worker.folder / "checkpoints", self.state.step, tensors, facts)
+
+    def resume(self) -> None:
+        """Go on from the newest whole checkpoint in the trial's folder, if there is one of this very trial."""
+        found = checkpoint.newest(self.worker.folder / "checkpoints")
+        if found is None or found[1].get("trial") != self.spec.id:
+            return
+        tensors, facts = found
+        self.state = _State(**facts["state"])
+        self.last_evaluated = self.updates
+        for name, part in self.method.trainable.items():
+            prefix = f"module/{name}/"
+            own = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+            part.module.load_state_dict(own)
+            checkpoint.restore_optimiser(f"optimiser/{name}", self.optimisers[name].adam, tensors)
+        best = {key[5:]: value for key, value in tensors.items() if key.startswith("best/")}
+        self.best = best or None
+
+    def finish(self) -> Result | None:
+        """Read the test sets, once, and leave student, predictions and numbers in the trial's folder."""
+        if self.best is not None:
+            self.student.load_state_dict(self.best)
+        if self.worker.rank != 0:
+            return None
+        metrics = self._scores(SELECTION)
+        metrics["retention"] = metrics.get(f"{SELECTION}/retention", math.nan)
+        predictions = self.worker.folder / "predictions"
+        predictions.mkdir(parents=True, exist_ok=True)
+        for split in (TEST, *self.prepared.task.others):
+            logits = self._logits(split)
+            metrics |= self._scores(split, logits)
+            metrics[f"teacher/{split}/{self.prepared.task.metric}"] = self.prepared.teacher_metric(split)
+            np.save(predictions / f"{split}.npy", logits.astype(np.float16))
+            np.save(predictions / f"teacher-{split}.npy", self.prepared.teacher_logits[split].astype(np.float16))
+            np.save(predictions / f"gold-{split}.npy", np.asarray(self.prepared.splits[split].labels))
+        metrics[f"teacher/{SELECTION}/{self.prepared.task.metric}"] = self.prepared.teacher_metric(SELECTION)
+        metrics |= self._sizes()
+        student = self.worker.folder / "student"
+        save_classifier(self.student, self.prepared.tokenizer, student, self.prepared.task.classes)
+        _write_result(self.worker.folder, metrics)
+        checkpoint.remove_all(self.worker.folder / "checkpoints")
+        return _read_result(self.worker.folder)
+
+    def _sizes(self) -> dict[str, float]:
+        teacher = self.prepared.teacher
+        return {
+            "parameters": float(parameters(self.student)),
+            "parameters_non_embedding": float(parameters_non_embedding(self.student)),
+            "teacher/parameters": float(parameters(teacher)),
+            "teacher/parameters_non_embedding": float(parameters_non_embedding(teacher)),
+            "train_seconds": self.state.seconds,
+            "best_update": float(self.state.best_update),
+            "updates": float(self.updates),
+            **{f"updates/{name}": float(count) for name, count in self.state.updates.items() if name != STUDENT},
+        }
+
+
+def _write_result(folder: Path, metrics: Mapping[str, float]) -> None:
+    clean = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    work = folder / f".{RESULT}"
+    work.write_text(json.dumps(clean, indent=1))
+    work.rename(folder / RESULT)
+
+
+def _read_result(folder: Path) -> Result:
+    raw = json.loads((folder / RESULT).read_text())
+    metrics = {name: math.nan if value is None else float(value) for name, value in raw.items()}
+    return Result(
+        metrics=metrics,
+        parameters=int(metrics["parameters"]),
+        seconds=metrics["train_seconds"],
+        student=folder / "student",
+        predictions=folder / "predictions",
+    )
