@@ -1,0 +1,138 @@
+"""Addresses of databases and connections to them."""
+
+import re
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from limbeck.errors import Problem
+from limbeck.store.faults import DatabaseUnreachableError, StoreError, redact
+from limbeck.store.values import dump_json
+
+_USERINFO = re.compile(r"://.*@")
+
+
+class Address:
+    """A database URL that was checked; prints without its password."""
+
+    def __init__(self, url: str) -> None:
+        self.shown = _USERINFO.sub("://***@", redact(url))
+        self.url = self._parsed(url)
+        self.shown = redact(self.url.render_as_string(hide_password=True))
+        self.file: Path | None = None
+        if self.url.get_backend_name() == "sqlite":
+            self.file = self._file()
+
+    def __repr__(self) -> str:
+        return self.shown
+
+    def _parsed(self, url: str) -> URL:
+        if url.startswith("postgres://"):
+            url = url.replace("postgres", "postgresql", 1)
+        try:
+            parsed = make_url(url)
+        except (ArgumentError, ValueError):
+            hint = "" if "://" in url else f" For a file write sqlite:///{url}"
+            raise StoreError(Problem(self.shown, f"this is no database URL.{hint}")) from None
+        if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+            if "@" in (parsed.host or ""):
+                raise StoreError(Problem(self.shown, "write an @ inside the password as %40"))
+            return parsed.set(drivername="postgresql+psycopg")
+        if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+            return parsed
+        what = f"'{parsed.drivername}' is not supported. Use sqlite:///path or postgresql+psycopg://user@host/name"
+        raise StoreError(Problem(self.shown, what))
+
+    def _file(self) -> Path:
+        name = self.url.database
+        if not name or name == ":memory:" or name.startswith("file:"):
+            raise StoreError(Problem(self.shown, "the database must be a file: sqlite:///path/to/limbeck.db"))
+        if self.url.query:
+            raise StoreError(Problem(self.shown, "options after ? are not supported for SQLite"))
+        return Path(name)
+
+
+def writing_engine(address: Address, timeout_seconds: float) -> Engine:
+    """Return an engine that writes: SQLite in WAL mode, its transactions taking the write lock when they begin."""
+    file = address.file
+    if file is None:
+        return _server_engine(address, timeout_seconds)
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(file, timeout=timeout_seconds, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA journal_size_limit=67108864")
+            connection.execute("PRAGMA cache_size=-65536")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, json_serializer=dump_json, hide_parameters=True
+    )
+    # IMMEDIATE: a transaction that reads first and writes later could otherwise fail in the middle, without waiting.
+    _begin_with(engine, "BEGIN IMMEDIATE")
+    return engine
+
+
+def reading_engine(address: Address, timeout_seconds: float) -> Engine:
+    """Return an engine that cannot write: mode=ro for SQLite, read-only transactions for PostgreSQL."""
+    file = address.file
+    if file is None:
+        engine = _server_engine(address, timeout_seconds)
+        return engine.execution_options(postgresql_readonly=True)
+
+    def connect() -> sqlite3.Connection:
+        uri = f"file:{quote(str(file.absolute()))}?mode=ro"
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=timeout_seconds, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA schema_version")
+        except sqlite3.OperationalError as error:
+            connection.close()
+            idle = not Path(f"{file}-wal").exists()
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or not idle:
+                raise
+            # A folder we may not write to: SQLite cannot place its shared-memory file there. Nobody has the
+            # database open (no WAL file), so it can be read as it lies.
+            return sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    # A fresh connection each time costs 0.1 ms and never shows a file that has been replaced meanwhile.
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+    _begin_with(engine, "BEGIN")
+    return engine
+
+
+def _server_engine(address: Address, timeout_seconds: float) -> Engine:
+    wait_ms = int(timeout_seconds * 1000)
+    try:
+        return create_engine(
+            address.url,
+            json_serializer=dump_json,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": max(2, int(timeout_seconds)), "options": f"-c lock_timeout={wait_ms}"},
+        )
+    except ModuleNotFoundError:
+        what = "PostgreSQL needs its driver: pip install 'limbeck[postgresql]'"
+        raise DatabaseUnreachableError(Problem(address.shown, what)) from None
+
+
+def _begin_with(engine: Engine, statement: str) -> None:
+    """Begin SQLite's transactions ourselves; Python's driver would begin them late and not around DDL or SELECT."""
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)
+
+    event.listen(engine, "begin", begin)
