@@ -21,10 +21,11 @@ class Address:
     def __init__(self, url: str) -> None:
         self.shown = _USERINFO.sub("://***@", redact(url))
         self.url = self._parsed(url)
-        self.shown = redact(self.url.render_as_string(hide_password=True))
         self.file: Path | None = None
         if self.url.get_backend_name() == "sqlite":
-            self.file = self._file()
+            self.file = self._file(url)
+        else:
+            self.shown = redact(self.url.render_as_string(hide_password=True))
 
     def __repr__(self) -> str:
         return self.shown
@@ -46,12 +47,12 @@ class Address:
         what = f"'{parsed.drivername}' is not supported. Use sqlite:///path or postgresql+psycopg://user@host/name"
         raise StoreError(Problem(self.shown, what))
 
-    def _file(self) -> Path:
+    def _file(self, url: str) -> Path:
         name = self.url.database
         if not name or name == ":memory:" or name.startswith("file:"):
             raise StoreError(Problem(self.shown, "the database must be a file: sqlite:///path/to/limbeck.db"))
-        if self.url.query:
-            raise StoreError(Problem(self.shown, "options after ? are not supported for SQLite"))
+        if "?" in url:
+            raise StoreError(Problem(self.shown, "neither options nor paths with a ? are supported for SQLite"))
         return Path(name)
 
 

@@ -241,8 +241,8 @@ def _trial_row(row: Mapping[Any, Any]) -> TrialRow:
     return TrialRow(**fields)
 
 
-_FLAT = ("trial", "number", "cell", "seed", "state", "updates", "updates_total", "seconds", "parameters", "retention")
-_FLAT += ("error", "folder", "created", "started", "updated", "finished")
+_PLACE = ("trial", "number", "cell", "seed", "state", "updates", "updates_total", "seconds", "parameters", "retention")
+_FLAT = (*_PLACE, "error", "folder", "created", "started", "updated", "finished")
 
 
 def _flat(row: TrialRow) -> dict[str, Any]:
