@@ -1,0 +1,100 @@
+"""TaskConfig: which task a trial is about, as a plan names it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from limbeck.config import Config
+from limbeck.errors import did_you_mean
+from limbeck.tasks.embedded import EMBEDDED
+from limbeck.tasks.hub import GLUE, HubTask
+
+Metric = Literal["accuracy", "matthews", "pearson_spearman", "accuracy_f1", "f1_macro"]
+TASKS = {**EMBEDDED, **GLUE}
+"""Tasks known by name: those that come with limbeck, and GLUE's nine from the hub."""
+
+
+def _columns(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class FilesConfig(Config):
+    """A user's own files: CSV, TSV, JSON lines or Parquet, told by their extension."""
+
+    train: Path
+    selection: Path | None = None
+    """Default: a tenth of the training rows, by class."""
+    test: Path | None = None
+    """Default: a tenth of the training rows, by class."""
+
+    @property
+    def given(self) -> dict[str, Path]:
+        """The files that were named, by split."""
+        named = {"train": self.train, "selection": self.selection, "test": self.test}
+        return {split: path for split, path in named.items() if path is not None}
+
+
+class TaskConfig(Config):
+    """Exactly one of `name`, `hub` and `files`. A bare string is a name."""
+
+    name: str | None = None
+    """A task of `limbeck tasks`."""
+    hub: str | None = None
+    """A data set id, or a folder that `datasets.load_dataset` reads."""
+    config: str | None = None
+    """The data set's configuration, for a hub task."""
+    files: FilesConfig | None = None
+    text: Annotated[Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] | None, BeforeValidator(_columns)] = (
+        None
+    )
+    """One text column, or two for pairs. Default `text` for files; a known task brings its own."""
+    label: str | None = None
+    """The label column. Default `label`; a known task brings its own."""
+    metric: Metric | None = None
+    """Default: accuracy for classes, pearson_spearman for numbers; a known task brings its own."""
+    companions: bool = False
+    """Also test on the out-of-domain data sets declared for a known hub task."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in TASKS:
+            raise ValueError(f"no such task: '{name}'. {did_you_mean(name, TASKS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "TaskConfig":
+        given = [field for field in ("name", "hub", "files") if getattr(self, field) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of name, hub and files; got {' and '.join(given) or 'none'}")
+        if self.config is not None and self.hub is None:
+            raise ValueError("config belongs to a hub task; give hub as well")
+        known = self.known
+        if known is not None and (self.text is not None or self.label is not None):
+            raise ValueError(f"the task {self.name or self.hub} brings its own text and label columns; leave them out")
+        if self.hub is not None and known is None and self.text is None:
+            raise ValueError("name the text column, or the two of them (text: [premise, hypothesis])")
+        if self.companions and not (isinstance(known, HubTask) and known.companions):
+            with_some = ", ".join(name for name, task in GLUE.items() if task.companions)
+            raise ValueError(f"companions are declared for these tasks only: {with_some}")
+        return self
+
+    @property
+    def known(self) -> Any:
+        """The entry of TASKS this config means, or None."""
+        if self.name is not None:
+            return TASKS[self.name]
+        return next((task for task in GLUE.values() if (task.id, task.config) == (self.hub, self.config)), None)
+
+    def beside(self, folder: Path) -> "TaskConfig":
+        """Return the same task with relative file paths taken from `folder`, so that any process finds them."""
+        if self.files is None:
+            return self
+        placed = {split: folder / path for split, path in self.files.given.items()}
+        return self.model_copy(update={"files": FilesConfig(**placed)})

@@ -1,0 +1,20 @@
+"""What every test shares: the user's cache of pinned archives, and no hub."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from limbeck.cache import Cache
+
+
+@pytest.fixture(scope="session")
+def cache() -> Cache:
+    """The cache of the user, so that archives are fetched once and not once a run."""
+    return Cache(Path(os.environ.get("LIMBECK_CACHE") or platformdirs.user_cache_path("limbeck")))
+
+
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
