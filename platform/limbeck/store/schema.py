@@ -1,6 +1,7 @@
 """The tables, their version, and how an older version becomes the present one."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -10,11 +11,14 @@ from sqlalchemy import (
     Connection,
     Double,
     Index,
+    Insert,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
+    Update,
+    bindparam,
     insert,
     select,
     text,
@@ -86,7 +90,8 @@ metrics = Table(
     Column("name", Text, primary_key=True),
     Column("updates", BigInteger, primary_key=True, autoincrement=False),
     Column("value", Double),  # NULL: not a finite number
-    Index("limbeck_metrics_by_name", "sweep", "name"),
+    # Covers the question of every chart, one metric of all trials, without going to the rows.
+    Index("limbeck_metrics_by_name", "sweep", "name", "trial", "updates", "value"),
     sqlite_with_rowid=False,
 )
 
@@ -141,18 +146,34 @@ teacher_predictions = Table(
 
 def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *replace: str) -> None:
     """Insert rows; where the primary key exists, set the columns in `replace`, or leave the old row alone."""
-    if not rows:
-        return
+    if rows:
+        connection.execute(_put(connection.dialect.name, table, replace), [dict(row) for row in rows])
+
+
+def change(connection: Connection, table: Table, key: tuple[str, ...], new: Mapping[str, Any]) -> None:
+    """Set columns of the row with that primary key. KeyError: there is none."""
+    names = [column.name for column in table.primary_key.columns]
+    at = {f"key_{name}": value for name, value in zip(names, key, strict=True)}
+    values = {f"new_{name}": value for name, value in new.items()}
+    if connection.execute(_change(table, tuple(new)), {**at, **values}).rowcount != 1:
+        raise KeyError(f"{table.name} has no {'/'.join(key)}")
+
+
+# Building a statement costs more than running it, so each is built once.
+@cache
+def _put(dialect: str, table: Table, replace: tuple[str, ...]) -> Insert:
     key = list(table.primary_key.columns)
     # The two dialects spell it alike but share no class: the only dialect-specific statement of the store.
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = make(table)
-    if replace:
-        new = {name: statement.excluded[name] for name in replace}
-        statement = statement.on_conflict_do_update(index_elements=key, set_=new)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=key)
-    connection.execute(statement, [dict(row) for row in rows])
+    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    if not replace:
+        return statement.on_conflict_do_nothing(index_elements=key)
+    return statement.on_conflict_do_update(index_elements=key, set_={n: statement.excluded[n] for n in replace})
+
+
+@cache
+def _change(table: Table, names: tuple[str, ...]) -> Update:
+    mine = [column == bindparam(f"key_{column.name}", type_=column.type) for column in table.primary_key.columns]
+    return update(table).where(*mine).values({n: bindparam(f"new_{n}", type_=table.c[n].type) for n in names})
 
 
 def stored_version(connection: Connection) -> int | None:

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from limbeck.errors import Problem
@@ -140,11 +140,12 @@ class Store:
         now = self._clock()
         new: dict[str, Any] = {"state": "running", "updated": now, "finished": None}
         new |= {"error": None, "traceback": None, "log": None}
-        new["started"] = func.coalesce(schema.trials.c.started, now)
         if folder is not None:
             new["folder"] = folder
         with self._transaction() as connection:
-            self._update_trial(connection, sweep, trial, new)
+            started = _last(connection, (sweep, trial)).started
+            new["started"] = now if started is None else started
+            schema.change(connection, schema.trials, (sweep, trial), new)
             self._touch(connection, sweep)
 
     def record_progress(
@@ -159,10 +160,10 @@ class Store:
     ) -> None:
         """Record how far a running trial is; what was said before for the same `updates` is replaced."""
         now = self._clock()
-        new = {"updates": updates, "updates_total": updates_total, "seconds": seconds, "updated": now}
+        new: dict[str, Any] = {"updates": updates, "updates_total": updates_total, "seconds": seconds, "updated": now}
         with self._transaction() as connection:
-            _, merged = self._merge(connection, sweep, trial, metrics)
-            self._update_trial(connection, sweep, trial, {**merged, **new})
+            new |= self._merge(connection, (sweep, trial), metrics)
+            schema.change(connection, schema.trials, (sweep, trial), new)
             _add_metrics(connection, (sweep, trial, updates), metrics)
             if examples:
                 row = {"sweep": sweep, "trial": trial, "updates": updates, "rows": plain(list(examples))}
@@ -180,10 +181,10 @@ class Store:
         new |= {"traceback": storable(end.traceback), "log": storable(end.log)}
         known = {name: value for name, value in new.items() if value is not None}
         with self._transaction() as connection:
-            last, merged = self._merge(connection, sweep, trial, end.metrics)
-            updates = last if end.updates is None else end.updates
+            updates = _last(connection, (sweep, trial)).updates if end.updates is None else end.updates
+            merged = self._merge(connection, (sweep, trial), end.metrics)
             times = {"state": state, "updated": now, "finished": now}
-            self._update_trial(connection, sweep, trial, {**merged, **known, **times})
+            schema.change(connection, schema.trials, (sweep, trial), {**merged, **known, **times})
             _add_metrics(connection, (sweep, trial, updates), end.metrics)
             self._touch(connection, sweep)
 
@@ -230,33 +231,37 @@ class Store:
             self._touch(connection, sweep, **new)
 
     def _touch(self, connection: Connection, sweep: str, **new: Any) -> None:
-        row = {"updated": self._clock(), **new}
-        done = connection.execute(update(schema.sweeps).where(schema.sweeps.c.name == sweep).values(row))
-        if done.rowcount != 1:
-            raise KeyError(f"no sweep {sweep!r}")
+        schema.change(connection, schema.sweeps, (sweep,), {"updated": self._clock(), **new})
 
-    def _update_trial(self, connection: Connection, sweep: str, trial: str, new: Mapping[str, Any]) -> None:
-        mine = (schema.trials.c.sweep == sweep) & (schema.trials.c.trial == trial)
-        if connection.execute(update(schema.trials).where(mine).values(dict(new))).rowcount != 1:
-            raise KeyError(f"no trial {trial!r} in sweep {sweep!r}")
-
-    def _merge(
-        self, connection: Connection, sweep: str, trial: str, metrics: Mapping[str, float]
-    ) -> tuple[int, dict[str, Any]]:
-        """Return the trial's last `updates`, and its metrics, objective and score with the new metrics in."""
-        t = schema.trials.c
-        query = select(t.metrics, t.updates).where((t.sweep == sweep) & (t.trial == trial)).with_for_update()
-        row = connection.execute(query).one_or_none()
-        if row is None:
-            raise KeyError(f"no trial {trial!r} in sweep {sweep!r}")
-        latest = {**row.metrics, **plain(metrics)}
+    def _merge(self, connection: Connection, key: tuple[str, str], metrics: Mapping[str, float]) -> dict[str, Any]:
+        """Return the trial's metrics, objective and score with the new metrics in."""
+        latest = {**_last(connection, key).metrics, **plain(metrics)}
+        sweep = key[0]
         if sweep not in self._objectives:
             s = schema.sweeps.c
             self._objectives[sweep] = connection.execute(select(s.objectives).where(s.name == sweep)).scalar_one()
         names = list(self._objectives[sweep])
         score = latest.get(names[0]) if names else None
-        objective = {name: latest[name] for name in names if name in latest}
-        return row.updates, {"metrics": latest, "objective": objective, "score": score}
+        return {"metrics": latest, "objective": {n: latest[n] for n in names if n in latest}, "score": score}
+
+
+_LAST = select(schema.trials.c.metrics, schema.trials.c.updates, schema.trials.c.started)
+_LAST = _LAST.where(schema.trials.c.sweep == bindparam("sweep"), schema.trials.c.trial == bindparam("trial"))
+_LAST = _LAST.with_for_update()
+
+
+class _Last(NamedTuple):
+    metrics: dict[str, Any]
+    updates: int
+    started: float | None
+
+
+def _last(connection: Connection, key: tuple[str, str]) -> _Last:
+    """Return a trial's metrics, updates and start as stored, locked until the transaction ends."""
+    row = connection.execute(_LAST, dict(zip(("sweep", "trial"), key, strict=True))).one_or_none()
+    if row is None:
+        raise KeyError(f"no trial {key[1]!r} in sweep {key[0]!r}")
+    return _Last(*row)
 
 
 def _add_metrics(connection: Connection, at: tuple[str, str, int], metrics: Mapping[str, float]) -> None:
