@@ -1,9 +1,10 @@
 """Texts as token ids: memory-mapped splits, the order in which training reads them, and padded batches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -191,11 +192,46 @@ def take(split: Encoded, rows: np.ndarray) -> Encoded:
     return Encoded(split.tokens[flat], offsets, segments, np.array(split.labels[rows]))
 
 
+def joined(first: Encoded, *others: Encoded) -> Encoded:
+    """Put splits of one vocabulary one after the other; row numbers of later ones follow those of earlier ones."""
+    if not others:
+        return first
+    every = (first, *others)
+    lengths = np.concatenate([split.lengths for split in every])
+    segments = [split.segments for split in every if split.segments is not None]
+    return Encoded(
+        np.concatenate([split.tokens for split in every]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate(segments) if len(segments) == len(every) else None,
+        np.concatenate([split.labels for split in every]),
+    )
+
+
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Move every tensor of a batch."""
     if device.type == "cpu":
         return batch
-    return Batch(**{k: None if v is None else v.to(device, non_blocking=True) for k, v in vars(batch).items()})
+    moved: dict[str, Any] = {k: None if v is None else v.to(device, non_blocking=True) for k, v in vars(batch).items()}
+    return Batch(**moved)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Rows of a split as batches on a device, in any order."""
+
+    split: Encoded
+    teacher_logits: np.ndarray
+    """(N, C) of the same rows."""
+    vocabulary: Vocabulary
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def read(self, rows: Sequence[int] | np.ndarray, width: int | None = None) -> Batch:
+        """These rows as a batch, padded to `width` tokens (default: their longest)."""
+        numbers = np.asarray(rows, np.int64)
+        return to_device(collate(self.split, numbers, self.vocabulary, self.teacher_logits, width), self.device)
 
 
 def by_length(split: Encoded, batch_tokens: int) -> Iterator[np.ndarray]:

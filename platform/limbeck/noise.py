@@ -22,12 +22,16 @@ class RowNoise:
 
     def __init__(self, seed: int, step: int, places: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self._streams = [
-            torch.Generator(self.device).manual_seed(derived_seed(seed, step, place)) for place in places
-        ]
+        self._streams = [torch.Generator(self.device).manual_seed(derived_seed(seed, step, place)) for place in places]
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    def repeated(self, times: int) -> "RowNoise":
+        """The same streams for `times` lines a row: lines 0…times−1 draw from row 0's stream, one after the other."""
+        wide = RowNoise(0, 0, [], self.device)
+        wide._streams = [stream for stream in self._streams for _ in range(times)]
+        return wide
 
     def uniform(self, width: int) -> Tensor:
         """Return (B, width) numbers from U[0, 1)."""

@@ -22,7 +22,7 @@ def native_precision(device: torch.device) -> str:
 
 
 def warmup_decay(done: float, warmup: float) -> float:
-    """The share of the full rate when `done` of the training is behind: linear rise until `warmup`, then linear fall."""
+    """The share of the full rate when `done` of the training is behind: linear rise until `warmup`, then fall to 0."""
     if done < warmup:
         return done / warmup
     return max(0.0, (1 - done) / (1 - warmup)) if warmup < 1 else 1.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from limbeck.archives import MODELS, model_folder
 from limbeck.cache import Cache
@@ -24,16 +24,17 @@ from limbeck.models import (
     HubClassifier,
     check_same_vocabulary,
     fit_generator,
-    load_base,
+    from_base,
     load_classifier,
     load_generator,
+    load_tokenizer,
     new_generator,
     save_classifier,
     save_generator,
 )
 from limbeck.optimise import native_precision
 from limbeck.tasks import Examples, Task, TaskConfig, load_task
-from limbeck.teacher import TeacherConfig, fit_teacher
+from limbeck.teacher import fit_teacher
 from limbeck.trial import TrialSpec
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,12 @@ class Prepared:
 
     def teacher_metric(self, split: str) -> float:
         """The teacher's value of the task's metric."""
-        return evaluate(self.task.metric, self.teacher_logits[split], self.splits[split].labels)
+        return self.metric(split, self.teacher_logits[split])
+
+    def metric(self, split: str, logits: np.ndarray) -> float:
+        """The task's metric of (N, C) logits on a split."""
+        examples = self.task.splits[split]
+        return evaluate(self.task.metric, examples.scored(logits), examples.labels)
 
 
 class Supplies:
@@ -87,6 +93,7 @@ class Supplies:
         settings = getattr(spec.method, "generator", None)
         if isinstance(settings, GeneratorConfig):
             self.new_generator(settings, spec, prepared)
+        self.sources(spec, prepared)
         return prepared
 
     def prepared(self, spec: TrialSpec) -> Prepared:
@@ -101,22 +108,19 @@ class Supplies:
     def _prepare(self, spec: TrialSpec, precision: str) -> Prepared:
         task = self.task(spec.task)
         source = self._folder(spec.teacher.checkpoint or spec.teacher.fitted_here or "")
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
+        tokenizer = load_tokenizer(source)
         max_tokens = spec.training.max_tokens
-        texts = {TRAIN: task.train, SELECTION: task.selection, TEST: task.test, **task.others}
         splits = {
             name: encode(examples, tokenizer, max_tokens, self.cache, f"{task.fingerprint}/{name}")
-            for name, examples in texts.items()
+            for name, examples in task.splits.items()
         }
         vocabulary = Vocabulary.of(tokenizer)
-        teacher, teacher_key = self._teacher(spec.teacher, task, splits[TRAIN], tokenizer, precision, max_tokens)
+        teacher, teacher_key = self._teacher(spec, task, tokenizer, precision)
         logits = {
             name: self._outputs(teacher, teacher_key, f"{task.fingerprint}/{name}", split, vocabulary, precision)
             for name, split in splits.items()
         }
-        prepared = Prepared(
-            task, tokenizer, vocabulary, splits, teacher, teacher_key, logits, precision, max_tokens
-        )
+        prepared = Prepared(task, tokenizer, vocabulary, splits, teacher, teacher_key, logits, precision, max_tokens)
         refuse_chance(prepared)
         return prepared
 
@@ -125,28 +129,46 @@ class Supplies:
         return str(model_folder(name, self.cache)) if name in MODELS else name
 
     def _teacher(
-        self,
-        config: TeacherConfig,
-        task: Task,
-        train: Encoded,
-        tokenizer: PreTrainedTokenizerBase,
-        precision: str,
-        max_tokens: int,
+        self, spec: TrialSpec, task: Task, tokenizer: PreTrainedTokenizerBase, precision: str
     ) -> tuple[HubClassifier, str]:
+        config = spec.teacher
         if config.checkpoint is not None:
-            source = self._folder(config.checkpoint)
-            teacher = load_classifier(source, classes=task.classes, device=self.device)
+            teacher = load_classifier(self._folder(config.checkpoint), task.classes, self.device)
             return _frozen(teacher), f"{config.checkpoint}@{weights_key(teacher)}"
-        base = self._folder(config.fitted_here or "")
-        wanted = [config.model_dump(mode="json"), task.fingerprint, tokenizer_key(tokenizer), precision, max_tokens]
+        lesson = task if config.task is None else self.same_classes(config.task, task, "base.teacher.task")
+        base, max_tokens = self._folder(config.fitted_here or ""), spec.training.max_tokens
+        settings = config.model_dump(mode="json", exclude={"task"})
+        wanted = [settings, lesson.fingerprint, base_key(base), tokenizer_key(tokenizer), precision, max_tokens]
 
         def build(folder: Path) -> None:
-            model = load_base(base, classes=task.classes, seed=config.seed, device=self.device)
+            train = encode(lesson.train, tokenizer, max_tokens, self.cache, f"{lesson.fingerprint}/{TRAIN}")
+            model = from_base(base, task.classes, config.seed, self.device)
             fit_teacher(model, train, Vocabulary.of(tokenizer), config, precision, self._say)
             save_classifier(model, tokenizer, folder, task.classes)
 
-        folder = self._cached("teachers", wanted, build, f"teacher {config.fitted_here} on {task.name}")
-        return _frozen(load_classifier(str(folder), classes=task.classes, device=self.device)), folder.name
+        folder = self._cached("teachers", wanted, build, f"teacher {config.fitted_here} on {lesson.name}")
+        return _frozen(load_classifier(folder, task.classes, self.device)), folder.name
+
+    def same_classes(self, config: TaskConfig, task: Task, where: str) -> Task:
+        """Load another task that must tell the same classes apart."""
+        other = self.task(config)
+        if other.classes != task.classes:
+            ours, theirs = (", ".join(t.classes) or "regression" for t in (task, other))
+            raise UserError(Problem(where, f"{other.name} has the classes {theirs}; {task.name} has {ours}"))
+        return other
+
+    def sources(self, spec: TrialSpec, prepared: Prepared) -> list[tuple[Encoded, np.ndarray]]:
+        """Training rows of the plan's source tasks and the teacher's logits on them."""
+        found = []
+        for i, config in enumerate(spec.sources):
+            task = self.same_classes(config, prepared.task, f"base.sources[{i}]")
+            name = f"{task.fingerprint}/{TRAIN}"
+            split = encode(task.train, prepared.tokenizer, prepared.max_tokens, self.cache, name)
+            logits = self._outputs(
+                prepared.teacher, prepared.teacher_key, name, split, prepared.vocabulary, prepared.precision
+            )
+            found.append((split, logits))
+        return found
 
     def _outputs(
         self, teacher: HubClassifier, key: str, name: str, split: Encoded, vocabulary: Vocabulary, precision: str
@@ -164,7 +186,7 @@ class Supplies:
         config = GeneratorConfig(**{name: getattr(settings, name) for name in GeneratorConfig.model_fields})
         base = self._folder(config.base or spec.teacher.fitted_here or spec.teacher.checkpoint or "")
         if config.base is not None:
-            names = {"teacher": prepared.tokenizer, "generator": AutoTokenizer.from_pretrained(base, use_fast=True)}
+            names = {"teacher": prepared.tokenizer, "generator": load_tokenizer(base)}
             check_same_vocabulary(names)
         task, tokenizer = prepared.task, prepared.tokenizer
         fingerprint = f"{task.fingerprint}/generator"

@@ -12,6 +12,7 @@ from limbeck.methods.losses import supervised
 from limbeck.models import HubClassifier
 from limbeck.noise import derived_seed
 from limbeck.optimise import Optimiser, autocast, warmup_decay
+from limbeck.tasks import TaskConfig
 
 
 class TeacherConfig(Config):
@@ -21,6 +22,8 @@ class TeacherConfig(Config):
     """A built-in model (default `minilm-l6`), a folder, or a hub id."""
     checkpoint: str | None = None
     """A folder or hub id of a fine-tuned classifier."""
+    task: TaskConfig | None = None
+    """Fit on this task's training rows (same classes); default: the trial's own. For targets with few labels."""
     epochs: PositiveFloat = 2.0
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 8e-5

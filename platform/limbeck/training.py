@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from limbeck import checkpoint
 from limbeck.diagnosis import diagnose, pairs
-from limbeck.encoding import Batch, Order, collate, take, to_device
+from limbeck.encoding import Batch, Encoded, Order, Reader, joined, take
 from limbeck.evaluate import logits_over
 from limbeck.methods import METHODS
 from limbeck.methods.base import STUDENT, Method, Parts, TaskFacts
-from limbeck.metrics import agreement, ece, evaluate, retention
+from limbeck.metrics import agreement, ece, retention
 from limbeck.models import new_student, parameters, parameters_non_embedding, save_classifier
 from limbeck.noise import RowNoise, derived_seed
 from limbeck.optimise import Optimiser, autocast, warmup_decay
@@ -126,9 +126,11 @@ class _Run:
         self.spec, self.worker, self.device = spec, worker, supplies.device
         self.prepared = prepared = supplies.prepared(spec)
         rows = self._rows(prepared)
-        self.data = prepared.splits[TRAIN] if rows is None else take(prepared.splits[TRAIN], rows)
-        logits = prepared.teacher_logits[TRAIN]
-        self.teacher_logits = logits if rows is None else np.array(logits[rows])
+        data, logits = prepared.splits[TRAIN], prepared.teacher_logits[TRAIN]
+        if rows is not None:
+            data, logits = take(data, rows), np.array(logits[rows])
+        self.data = data
+        self.reader = Reader(data, logits, prepared.vocabulary, self.device)
         self.student = new_student(spec.student, prepared.teacher, derived_seed(spec.seed, "init")).to(self.device)
         self.method = self._method(prepared, supplies)
         self.optimisers = self._optimisers()
@@ -156,12 +158,22 @@ class _Run:
             teacher=prepared.teacher,
             task=facts,
             vocabulary=prepared.vocabulary,
+            pool=self._pool(supplies.sources(self.spec, prepared)),
+            batch_size=self.spec.training.batch_size,
             new_generator=lambda config: supplies.new_generator(config, self.spec, prepared),
             gather=self.worker.gather,
             seed=derived_seed(self.spec.seed, "method"),
         )
         config = self.spec.method
         return METHODS[config.name](config, parts)
+
+    def _pool(self, sources: list[tuple[Encoded, np.ndarray]]) -> Reader:
+        """The student's rows, then the source tasks' rows."""
+        if not sources:
+            return self.reader
+        splits, logits = zip(*sources, strict=True)
+        everything = np.concatenate([self.reader.teacher_logits, *logits])
+        return replace(self.reader, split=joined(self.data, *splits), teacher_logits=everything)
 
     def _optimisers(self) -> dict[str, Optimiser]:
         settings = self.spec.training
@@ -220,9 +232,8 @@ class _Run:
         share = len(rows) // self.worker.world_size
         places = range(self.worker.rank * share, (self.worker.rank + 1) * share)
         width = int(self.data.lengths[rows].max())
-        batch = collate(self.data, rows[places.start : places.stop], self.prepared.vocabulary, self.teacher_logits, width)
-        noise = RowNoise(derived_seed(self.spec.seed, "noise"), step, places, self.device)
-        return to_device(batch, self.device), noise
+        batch = self.reader.read(rows[places.start : places.stop], width)
+        return batch, RowNoise(derived_seed(self.spec.seed, "noise"), step, places, self.device)
 
     def _step(self) -> str:
         step, settings = self.state.step, self.spec.training
@@ -262,9 +273,7 @@ class _Run:
         self.last_evaluated = self.updates
         self._keep_best(metrics[f"{SELECTION}/{self.prepared.task.metric}"])
         path = self._save() if self.worker.rank == 0 else None
-        self.worker.report(
-            Progress(self.updates, self.total, self.state.seconds, metrics, path, examples)
-        )
+        self.worker.report(Progress(self.updates, self.total, self.state.seconds, metrics, path, examples))
 
     def _means(self) -> dict[str, float]:
         names = sorted(self.sums)
@@ -282,22 +291,22 @@ class _Run:
         prepared, labels = self.prepared, np.asarray(self.prepared.splits[split].labels)
         logits = self._logits(split) if logits is None else logits
         name, teacher = prepared.task.metric, prepared.teacher_logits[split]
-        value = evaluate(name, logits, labels)
+        value = prepared.metric(split, logits)
         out = {f"{split}/{name}": value}
         kept = retention(value, prepared.teacher_metric(split))
         if kept is not None:
             out[f"{split}/retention"] = kept
         if prepared.task.classes:
             out[f"{split}/agreement"], out[f"{split}/kl"] = agreement(logits, teacher)
-            out[f"{split}/ece"] = ece(logits, labels)
+            out[f"{split}/ece"] = ece(prepared.task.splits[split].scored(logits), labels)
         return out
 
     def _diagnosis(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """Look at what the method invents from the first rows of the selection split."""
         prepared = self.prepared
-        split = prepared.splits[SELECTION]
-        rows = np.arange(min(DIAGNOSED_ROWS, len(split)))
-        batch = to_device(collate(split, rows, prepared.vocabulary, prepared.teacher_logits[SELECTION]), self.device)
+        split, logits = prepared.splits[SELECTION], prepared.teacher_logits[SELECTION]
+        rows = range(min(DIAGNOSED_ROWS, len(split)))
+        batch = Reader(split, logits, prepared.vocabulary, self.device).read(rows)
         noise = RowNoise(derived_seed(self.spec.seed, "diagnosis"), 0, range(len(rows)), self.device)
         self.student.eval()
         with torch.no_grad(), autocast(prepared.precision, self.device):
@@ -307,8 +316,8 @@ class _Run:
             clean = self.student(
                 input_ids=batch.input_ids, attention_mask=batch.attention_mask, token_type_ids=batch.token_type_ids
             )
-        logits = clean.logits.float().cpu().numpy()
-        return diagnose(batch, logits, invented), pairs(batch, logits, invented, prepared.tokenizer)
+        said = clean.logits.float().cpu().numpy()
+        return diagnose(batch, said, invented), pairs(batch, said, invented, prepared.tokenizer)
 
     def _keep_best(self, metric: float) -> None:
         if metric > self.state.best_metric:

@@ -1,6 +1,6 @@
 """The contract between a distillation method and the training loop."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -41,6 +41,16 @@ def _identity(x: Tensor) -> Tensor:
     return x
 
 
+class Rows(Protocol):
+    """Labelled rows that can be read in any order."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: Sequence[int]) -> Batch:
+        """These rows as a batch on the trial's device, padded to their longest."""
+        ...
+
+
 @dataclass(frozen=True)
 class Parts:
     """The networks and facts a method is built from."""
@@ -49,6 +59,10 @@ class Parts:
     teacher: Classifier
     task: TaskFacts
     vocabulary: Vocabulary
+    pool: Rows
+    """The student's training rows, [0, task.rows), and after them the rows of the plan's source tasks."""
+    batch_size: int
+    """Rows of a step over all workers."""
     new_generator: Callable[[GeneratorConfig], Generator]
     """A masked LM of the common vocabulary, fitted on the task's text: a fresh copy that may be trained."""
     gather: Callable[[Tensor], Tensor] = _identity
@@ -107,7 +121,8 @@ def evaluating(module: Any) -> Iterator[None]:
 class Method(Protocol):
     """One way to distil. Abstract here, final in its own file; mathematics in pure functions beside it."""
 
-    Config: ClassVar[type[Any]]
+    Config: ClassVar[Any]
+    """Its `MethodConfig`."""
 
     def __init__(self, config: Any, parts: Parts) -> None: ...
 

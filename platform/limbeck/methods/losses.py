@@ -9,15 +9,30 @@ from torch.nn import functional as F
 Divergence = Literal["kl", "ce", "mse"]
 
 
-def supervised(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of (B, C) logits against (B,) classes; mean squared error against (B,) float labels."""
+def widened(x: Tensor) -> Tensor:
+    """Half precision to float32; float32 and float64 as they are."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def supervised_rows(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B,) cross-entropy of (B, C) logits against (B,) classes, or squared error against (B,) float labels."""
     if labels.is_floating_point():
-        return F.mse_loss(logits.float().squeeze(-1), labels)
-    return F.cross_entropy(logits.float(), labels)
+        return (widened(logits).squeeze(-1) - labels).square()
+    return F.cross_entropy(widened(logits), labels, reduction="none")
+
+
+def supervised(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean of `supervised_rows` over the batch."""
+    return supervised_rows(logits, labels).mean()
 
 
 def divergence(teacher: Tensor, student: Tensor, kind: Divergence, temperature: float, regression: bool) -> Tensor:
-    """How far the student's (B, C) logits are from the teacher's, averaged over the batch.
+    """The mean of `divergence_rows` over the batch."""
+    return divergence_rows(teacher, student, kind, temperature, regression).mean()
+
+
+def divergence_rows(teacher: Tensor, student: Tensor, kind: Divergence, temperature: float, regression: bool) -> Tensor:
+    """(B,) how far the student's (B, C) logits are from the teacher's.
 
     kl:  τ²·Σ p_T (log p_T − log p_S), p = softmax(z/τ); the τ² of Hinton et al. (2015, section 2.1) keeps gradients of
          one size when τ varies.
@@ -25,15 +40,15 @@ def divergence(teacher: Tensor, student: Tensor, kind: Divergence, temperature: 
          the teacher is unsure.
     mse: mean squared difference of the logits. Regression always takes this one.
     """
-    teacher, student = teacher.float(), student.float()
+    teacher, student = widened(teacher), widened(student)
     if kind == "mse" or regression:
-        return F.mse_loss(student, teacher)
+        return (student - teacher).square().mean(-1)
     log_p_student = F.log_softmax(student / temperature, -1)
     log_p_teacher = F.log_softmax(teacher / temperature, -1)
     cross = -(log_p_teacher.exp() * log_p_student).sum(-1)
     if kind == "ce":
-        return temperature**2 * cross.mean()
-    return temperature**2 * (cross + (log_p_teacher.exp() * log_p_teacher).sum(-1)).mean()
+        return temperature**2 * cross
+    return temperature**2 * (cross + (log_p_teacher.exp() * log_p_teacher).sum(-1))
 
 
 def mean_pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:

@@ -87,18 +87,22 @@ def straight_through(
     y_soft = softmax((scores + g)/τ), y = onehot(argmax y_soft) with the gradient of y_soft, result yW for each table W.
     Adding a constant to a line of scores changes nothing, so log_softmax(scores) would give the same.
     """
-    tokens, *embeds = _StraightThrough.apply(scores, gumbel, temperature, *(t.detach() for t in tables))
+    tokens, *embeds = _StraightThrough.apply(  # type: ignore[no-untyped-call]
+        scores, gumbel, temperature, *(t.detach() for t in tables)
+    )
     return tokens, tuple(embeds)
 
 
 def embed_with(classifier: Classifier, batch: Batch, masked: Masked, invented: Tensor) -> Tensor:
     """(B, n, d) word embeddings of the batch in the classifier's table, with the (P, d) invented ones in place."""
-    clean = classifier.embedding(batch.input_ids).detach()
+    clean: Tensor = classifier.embedding(batch.input_ids).detach()
     return clean.masked_scatter(masked.hidden.unsqueeze(-1), invented.to(clean.dtype))
 
 
 @torch.no_grad()
-def invent_inputs(generator: Generator, batch: Batch, rate: float, mask_id: int, noise: RowNoise) -> tuple[Tensor, Masked]:
+def invent_inputs(
+    generator: Generator, batch: Batch, rate: float, mask_id: int, noise: RowNoise
+) -> tuple[Tensor, Masked]:
     """(B, n) invented tokens and what was masked, without gradients: what a student step learns from."""
     masked = mask_tokens(batch, rate, mask_id, noise)
     scores = score_hidden(generator, masked, batch)

@@ -1,0 +1,134 @@
+"""AD²: noise on the student's word embeddings, where the student strays furthest from the teacher's clean answer.
+
+e = W_S[x];  q = p_T(x)        min_S  (1−a)·CE + a·τ²·KL(q‖S(e)) + λ·τ²·KL(q‖S(e+δ*))
+δ* by K steps of projected ascent, per example, zero on pads and specials:  δ ← Π_ε(δ + η·g/‖g‖_F)
+
+The teacher labels the clean text, so its answers come from the cache.
+
+*Source* Zhang, Naresh, He, AAAI 2022 (no released code): abstract and figure caption.
+*Differs from the source*: see docs/methods/ad2.md, which numbers every choice the paper leaves open.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from limbeck.encoding import Batch
+from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable, evaluating
+from limbeck.methods.losses import divergence, supervised
+from limbeck.methods.perturbation import Ball, Norm, gradient_at, nearest_tokens, start, step_uphill, words
+from limbeck.noise import RowNoise
+
+
+class Ad2Config(MethodConfig):
+    """Every number but `weight` is our choice: the paper does not print them."""
+
+    name: Literal["ad2"] = "ad2"
+    steps: PositiveInt = 1
+    """K: ascent steps."""
+    step_size: PositiveFloat = 0.5
+    """η: length of a step, in units of the embedding space, over the whole example."""
+    norm: Norm = "l2"
+    radius: NonNegativeFloat = 0.0
+    """ε: 0 leaves the perturbation free."""
+    initial_sigma: NonNegativeFloat = 0.01
+    """Standard deviation of the start."""
+    adversary: Literal["teacher", "gold", "random"] = "teacher"
+    """What the ascent climbs: divergence from the teacher, the gold label's loss, or nothing (noise of that length)."""
+    average_steps: bool = False
+    """Learn at every point of the ascent (as FreeLB does) and not only at its end."""
+    weight: NonNegativeFloat = 1.0
+    """λ of the perturbed term."""
+    distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """a: share of the clean soft labels; the gold labels have the rest."""
+    temperature: PositiveFloat = 1.0
+
+
+class Ad2:
+    """Kd on clean text, and on embeddings pushed to where it hurts."""
+
+    Config = Ad2Config
+
+    def __init__(self, config: Ad2Config, parts: Parts) -> None:
+        self._config = config
+        self._student = parts.student
+        self._regression = parts.task.regression
+
+    @property
+    def trainable(self) -> Mapping[str, Trainable]:
+        """The student."""
+        return {STUDENT: Trainable(self._student)}
+
+    def phase(self, step: int) -> str:
+        """Always the student's turn; the ascent happens inside its loss."""
+        return STUDENT
+
+    def _soft(self, batch: Batch, logits: Tensor) -> Tensor:
+        return divergence(batch.teacher_logits, logits, "kl", self._config.temperature, self._regression)
+
+    def _logits(self, batch: Batch, embeds: Tensor) -> Tensor:
+        copies = len(embeds) // len(batch)
+        types = batch.token_type_ids
+        out = self._student(
+            inputs_embeds=embeds,
+            attention_mask=batch.attention_mask.repeat(copies, 1),
+            token_type_ids=None if types is None else types.repeat(copies, 1),
+        )
+        return out.logits.float()
+
+    def perturb(self, batch: Batch, noise: RowNoise) -> list[Tensor]:
+        """δ after each of the K steps, (B, n, d) each; the student's gradients and dropout stay out of it."""
+        config, ball = self._config, Ball(self._config.norm, self._config.radius)
+        clean = words(self._student, batch).detach()
+        shape, allowed = clean.shape, batch.maskable
+
+        def objective(delta: Tensor) -> Tensor:
+            logits = self._logits(batch, clean + delta)
+            # The step's length does not depend on the gradient's, so a mean over the batch serves every example.
+            return supervised(logits, batch.labels) if config.adversary == "gold" else self._soft(batch, logits)
+
+        delta = start(noise.normal(shape[1] * shape[2]).view(shape), config.initial_sigma, ball, allowed)
+        path = []
+        with evaluating(self._student):
+            for _ in range(config.steps):
+                if config.adversary == "random":
+                    uphill = noise.normal(shape[1] * shape[2]).view(shape)
+                else:
+                    uphill = gradient_at(delta, objective)
+                delta = step_uphill(delta, uphill, config.step_size, ball, allowed)
+                path.append(delta)
+        return path
+
+    def loss(self, batch: Batch, phase: str, noise: RowNoise) -> StepLoss:
+        """Clean and perturbed inputs in one pass."""
+        config = self._config
+        path = self.perturb(batch, noise)
+        points = path if config.average_steps else path[-1:]
+        clean_words = words(self._student, batch)
+        embeds = torch.cat([clean_words, *(clean_words + delta for delta in points)])
+        clean, *others = self._logits(batch, embeds).chunk(1 + len(points))
+        gold, soft = supervised(clean, batch.labels), self._soft(batch, clean)
+        adversarial = torch.stack([self._soft(batch, logits) for logits in others]).mean()
+        total = (1 - config.distillation) * gold + config.distillation * soft + config.weight * adversarial
+        terms = {"cross_entropy": gold, "distillation": soft, "adversarial": adversarial}
+        size = path[-1].flatten(1).norm(dim=1).mean() / clean_words.detach().flatten(1).norm(dim=1).mean()
+        return StepLoss(total, {**{k: v.detach() for k, v in terms.items()}, "relative_perturbation": size})
+
+    def invent(self, batch: Batch, noise: RowNoise) -> Invented | None:
+        """The perturbed batch, shown as the nearest tokens; the teacher's answer is the clean one by construction."""
+        with torch.enable_grad():
+            delta = self.perturb(batch, noise)[-1]
+        with torch.no_grad():
+            moved = words(self._student, batch) + delta
+            tokens = batch.input_ids.clone()
+            places = batch.maskable
+            tokens[places] = nearest_tokens(self._student.embedding.weight.float(), moved[places])
+            return Invented(
+                input_ids=tokens,
+                changed=places,
+                teacher_logits=batch.teacher_logits,
+                student_logits=self._logits(batch, moved),
+            )
