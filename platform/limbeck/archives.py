@@ -15,6 +15,7 @@ from typing import IO
 
 from limbeck.cache import Cache
 from limbeck.errors import Problem, UserError, did_you_mean
+from limbeck.onnx_weights import write_encoder
 
 log = logging.getLogger(__name__)
 _PIP_SECONDS = 1_800
@@ -258,12 +259,15 @@ class Model:
 
     archive: str
     about: str
+    layers: int
+    sibling: str | None = None
+    """Set where the archive is a bare ONNX graph: the model whose configuration and tokenizer it shares."""
 
 
 MODELS: Mapping[str, Model] = {
-    "minilm-l6": Model("minilm-l6", "BERT, 6 layers of 384, 22.7 M parameters"),
-    "minilm-l3": Model("minilm-l3", "BERT, 3 layers of 384, 17.2 M parameters, the vocabulary of minilm-l6"),
-    "mpnet": Model("mpnet", "MPNet, 12 layers of 768, 109.5 M parameters, a vocabulary of its own; 404 MB"),
+    "minilm-l6": Model("minilm-l6", "BERT, 6 layers of 384, 22.7 M parameters", 6),
+    "minilm-l3": Model("minilm-l3", "BERT, 3 layers of 384, 17.2 M parameters; needs `onnx` once", 3, "minilm-l6"),
+    "mpnet": Model("mpnet", "MPNet, 12 layers of 768, 109.5 M parameters, a vocabulary of its own; 404 MB", 12),
 }
 
 
@@ -271,4 +275,10 @@ def model_folder(name: str, cache: Cache) -> Path:
     """Return a Hugging Face folder (config, weights, tokenizer) of the built-in model `name`."""
     if name not in MODELS:
         raise UserError(Problem("model", f"no such built-in model: '{name}'. {did_you_mean(name, MODELS)}"))
-    return fetch(MODELS[name].archive, cache)
+    model = MODELS[name]
+    weights = fetch(model.archive, cache)
+    if model.sibling is None:
+        return weights
+    sibling = model_folder(model.sibling, cache)
+    key = [name, weights.name, sibling.name]
+    return cache.folder("models", key, lambda f: write_encoder(weights / "model.onnx", sibling, model.layers, f))

@@ -1,5 +1,6 @@
 """TaskConfig: which task a trial is about, as a plan names it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -7,11 +8,12 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from limbeck.config import Config
 from limbeck.errors import did_you_mean
-from limbeck.tasks.embedded import EMBEDDED
+from limbeck.tasks.embedded import EMBEDDED, Embedded
 from limbeck.tasks.hub import GLUE, HubTask
+from limbeck.tasks.labels import REGRESSION_METRIC
 
 Metric = Literal["accuracy", "matthews", "pearson_spearman", "accuracy_f1", "f1_macro"]
-TASKS = {**EMBEDDED, **GLUE}
+TASKS: Mapping[str, Embedded | HubTask] = {**EMBEDDED, **GLUE}
 """Tasks known by name: those that come with limbeck, and GLUE's nine from the hub."""
 
 
@@ -75,26 +77,40 @@ class TaskConfig(Config):
             raise ValueError(f"give exactly one of name, hub and files; got {' and '.join(given) or 'none'}")
         if self.config is not None and self.hub is None:
             raise ValueError("config belongs to a hub task; give hub as well")
-        known = self.known
-        if known is not None and (self.text is not None or self.label is not None):
-            raise ValueError(f"the task {self.name or self.hub} brings its own text and label columns; leave them out")
-        if self.hub is not None and known is None and self.text is None:
+        if self.hub is not None and self.known is None and self.text is None:
             raise ValueError("name the text column, or the two of them (text: [premise, hypothesis])")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_known(self) -> "TaskConfig":
+        """A known task brings its columns; its classes say which metrics make sense."""
+        known = TASKS[self.known] if self.known else None
         if self.companions and not (isinstance(known, HubTask) and known.companions):
             with_some = ", ".join(name for name, task in GLUE.items() if task.companions)
             raise ValueError(f"companions are declared for these tasks only: {with_some}")
+        if known is None:
+            return self
+        if self.text is not None or self.label is not None:
+            raise ValueError(f"the task '{self.known}' brings its own text and label columns; leave them out")
+        regression = self.metric == REGRESSION_METRIC
+        if self.metric and (
+            regression != (not known.classes) or (self.metric == "accuracy_f1" and len(known.classes) != 2)
+        ):
+            raise ValueError(f"the metric {self.metric} does not fit '{self.known}'; its own is {known.metric}")
         return self
 
     @property
-    def known(self) -> Any:
-        """The entry of TASKS this config means, or None."""
+    def known(self) -> str | None:
+        """The name in TASKS of the task this config means, or None."""
         if self.name is not None:
-            return TASKS[self.name]
-        return next((task for task in GLUE.values() if (task.id, task.config) == (self.hub, self.config)), None)
+            return self.name
+        return next((name for name, task in GLUE.items() if (task.id, task.config) == (self.hub, self.config)), None)
 
     def beside(self, folder: Path) -> "TaskConfig":
-        """Return the same task with relative file paths taken from `folder`, so that any process finds them."""
-        if self.files is None:
-            return self
-        placed = {split: folder / path for split, path in self.files.given.items()}
-        return self.model_copy(update={"files": FilesConfig(**placed)})
+        """Return the same task with relative paths of files taken from `folder`, so that any process finds them."""
+        if self.files is not None:
+            placed = {split: folder / path for split, path in self.files.given.items()}
+            return self.model_copy(update={"files": FilesConfig(**placed)})
+        if self.hub is not None and self.known is None and (folder / self.hub).is_dir():
+            return self.model_copy(update={"hub": str(folder / self.hub)})
+        return self

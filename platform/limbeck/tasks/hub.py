@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from limbeck.tasks.task import Source
 
+SEE_CARD = "see the data set card"
+
 
 @dataclass(frozen=True)
 class Companion:
@@ -16,10 +18,15 @@ class Companion:
     text: tuple[str, ...]
     label: str
     names: tuple[str, ...]
-    """Its labels in order of their numbers, or the strings it uses."""
+    """What its labels are called, in the order of the task's classes (of the merged classes where it has fewer)."""
     merge: tuple[int, ...] | None = None
     """Class of the task -> class of the companion, where the companion has fewer."""
-    licence: str = "see the data set card"
+    revision: str | None = None
+
+    @property
+    def source(self) -> Source:
+        """Where its rows come from."""
+        return Source(self.id, SEE_CARD, self.id)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class HubTask:
     @property
     def sources(self) -> tuple[Source, ...]:
         """Where its rows come from."""
-        return (Source(f"{self.id} ({self.config})", "other: see the data set card", self.id),)
+        return (Source(f"{self.id} ({self.config})", SEE_CARD, self.id),)
 
 
 _ID = "nyu-mll/glue"
@@ -59,7 +66,15 @@ _PAWS = Companion(
     ("not_duplicate", "duplicate"),
 )
 _HANS = Companion(
-    "jhu-cogsci/hans", None, "validation", ("premise", "hypothesis"), "label", _ENTAILMENT, merge=(0, 1, 1)
+    "jhu-cogsci/hans",
+    None,
+    "validation",
+    ("premise", "hypothesis"),
+    "label",
+    ("entailment", "non-entailment"),
+    merge=(0, 1, 1),
+    # The main branch holds a loading script, which `datasets` no longer runs; the hub keeps a converted copy.
+    revision="refs/convert/parquet",
 )
 _SCITAIL = Companion(
     "allenai/scitail",

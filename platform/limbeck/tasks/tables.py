@@ -1,0 +1,127 @@
+"""From tables, wherever they were read, to a checked Task."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from limbeck.errors import Problem, UserError, did_you_mean
+from limbeck.tasks.labels import REGRESSION_METRIC, LabelColumn, interpret, missing, rows_named
+from limbeck.tasks.splitting import carve, row_keys
+from limbeck.tasks.task import Examples, Source, Task, fingerprint
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One split as it was read: cells by column name."""
+
+    where: str
+    """A file, or a data set and its split: what problems are reported under."""
+    columns: Mapping[str, list[object]]
+
+    def __len__(self) -> int:
+        return max(map(len, self.columns.values()), default=0)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns hold what."""
+
+    text: tuple[str, ...]
+    label: str
+
+
+def examples_of(
+    tables: Mapping[str, Table], columns: Columns, metric: str | None, classes: tuple[str, ...] | None = None
+) -> tuple[tuple[str, ...], dict[str, Examples]]:
+    """Return (classes, examples by split), or raise UserError with everything that is wrong with any table.
+
+    `classes` fixes the label order (() means regression); None takes it from the labels of `train`. Without a table for
+    `train` the others are checked only.
+    """
+    problems = [problem for table in tables.values() for problem in _faults(table, columns)]
+    readable = {s: t for s, t in tables.items() if columns.label in t.columns and not _gaps(t, columns.label)}
+    labels = {}
+    if "train" in readable and len(readable["train"]):
+        values = {split: LabelColumn(table.where, table.columns[columns.label]) for split, table in readable.items()}
+        classes, labels, wrong = interpret(values, metric, classes)
+        problems += wrong
+        if metric == "accuracy_f1" and len(classes) != 2 and not wrong:
+            problems.append(Problem("task.metric", f"accuracy_f1 is for two classes; there are {len(classes)}"))
+    if problems:
+        raise UserError(*problems)
+    if "train" not in tables:
+        return (), {}
+    texts = {s: tuple([str(cell) for cell in t.columns[name]] for name in columns.text) for s, t in tables.items()}
+    return classes or (), {split: Examples(texts[split], labels[split]) for split in tables}
+
+
+def _faults(table: Table, columns: Columns) -> list[Problem]:
+    """Everything wrong with the table but the meaning of its labels."""
+    if len(table) == 0:
+        return [Problem(table.where, "has no rows")]
+    problems = []
+    for name in dict.fromkeys((*columns.text, columns.label)):
+        if name not in table.columns:
+            problems.append(Problem(table.where, f"no column '{name}'. {did_you_mean(name, table.columns)}"))
+        elif gaps := _gaps(table, name):
+            kind = "label" if name == columns.label else "text"
+            problems.append(Problem(table.where, f"no {kind} in column '{name}' of {rows_named(gaps)}"))
+        elif name != columns.label and (odd := _not_text(table, name)):
+            cell = table.columns[name][odd[0]]
+            problems.append(Problem(table.where, f"column '{name}' is not text: {cell!r} in {rows_named(odd)}"))
+    return problems
+
+
+def _gaps(table: Table, name: str) -> list[int]:
+    return [row for row, cell in enumerate(table.columns[name]) if missing(cell)]
+
+
+def _not_text(table: Table, name: str) -> list[int]:
+    return [row for row, cell in enumerate(table.columns[name]) if not isinstance(cell, str)]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A task's parts before its missing splits are carved: `train`, and what else there is."""
+
+    name: str
+    classes: tuple[str, ...]
+    metric: str | None
+    splits: Mapping[str, Examples]
+    sources: tuple[Source, ...]
+
+
+def assemble(parts: Labelled) -> Task:
+    """Return the task: test and selection carved from train where missing, the metric chosen, everything hashed."""
+    splits = dict(parts.splits)
+    train = splits.pop("train")
+    test = splits.pop("test", None)
+    if test is None:
+        train, test = carve(train)
+    selection = splits.pop("selection", None)
+    if selection is None:
+        train, selection = carve(train)
+    every = {**splits, "train": train, "selection": selection, "test": test}
+    _warn_of_leaks(parts.name, every)
+    return Task(
+        name=parts.name,
+        classes=parts.classes,
+        metric=parts.metric or ("accuracy" if parts.classes else REGRESSION_METRIC),
+        train=train,
+        selection=selection,
+        test=test,
+        others=splits,
+        sources=parts.sources,
+        fingerprint=fingerprint(parts.classes, every),
+    )
+
+
+def _warn_of_leaks(name: str, splits: Mapping[str, Examples]) -> None:
+    """Say when held-out rows were trained on. The rows stay: the data are the user's, and so is the decision."""
+    trained_on = set(row_keys(splits["train"]))
+    for split, examples in splits.items():
+        shared = 0 if split == "train" else sum(key in trained_on for key in row_keys(examples))
+        if shared:
+            log.warning("%s: %d of %d %s rows stand in train too", name, shared, len(examples), split)
