@@ -24,7 +24,7 @@ from limbeck.models import (
     HubClassifier,
     check_same_vocabulary,
     fit_generator,
-    from_base,
+    load_base,
     load_classifier,
     load_generator,
     load_tokenizer,
@@ -142,7 +142,7 @@ class Supplies:
 
         def build(folder: Path) -> None:
             train = encode(lesson.train, tokenizer, max_tokens, self.cache, f"{lesson.fingerprint}/{TRAIN}")
-            model = from_base(base, task.classes, config.seed, self.device)
+            model = load_base(base, task.classes, config.seed, self.device)
             fit_teacher(model, train, Vocabulary.of(tokenizer), config, precision, self._say)
             save_classifier(model, tokenizer, folder, task.classes)
 

@@ -10,7 +10,7 @@ The teacher labels the clean text, so its answers come from the cache.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -50,7 +50,7 @@ class Ad2Config(MethodConfig):
 class Ad2:
     """Kd on clean text, and on embeddings pushed to where it hurts."""
 
-    Config = Ad2Config
+    Config: ClassVar = Ad2Config
 
     def __init__(self, config: Ad2Config, parts: Parts) -> None:
         self._config = config

@@ -7,7 +7,7 @@ L = (1−a)·CE + a·τ²·KL(p_T‖p_S) + w·τ²·KL(p_T(x′)‖p_S(x′)), x
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
@@ -35,7 +35,7 @@ class EdaConfig(MethodConfig):
 class Eda:
     """Kd on the rows and on random edits of them."""
 
-    Config = EdaConfig
+    Config: ClassVar = EdaConfig
 
     def __init__(self, config: EdaConfig, parts: Parts) -> None:
         self._config = config

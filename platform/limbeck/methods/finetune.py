@@ -1,7 +1,7 @@
 """Plain fine-tuning: the lower bound that every distillation method must pass."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from limbeck.encoding import Batch
 from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable
@@ -18,7 +18,7 @@ class FinetuneConfig(MethodConfig):
 class Finetune:
     """CE(y, S(x)); the teacher is not asked."""
 
-    Config = FinetuneConfig
+    Config: ClassVar = FinetuneConfig
 
     def __init__(self, config: FinetuneConfig, parts: Parts) -> None:
         self._student = parts.student

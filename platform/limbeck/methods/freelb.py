@@ -8,7 +8,7 @@ L = (1/K) Σ_k L_kd(e + δ_k),  δ_{k+1} = Π_ε(δ_k + η·g_k/‖g_k‖_F),  L
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -37,7 +37,7 @@ class FreelbConfig(MethodConfig):
 class Freelb:
     """Distillation under embedding noise that climbs while it learns."""
 
-    Config = FreelbConfig
+    Config: ClassVar = FreelbConfig
 
     def __init__(self, config: FreelbConfig, parts: Parts) -> None:
         self._config = config

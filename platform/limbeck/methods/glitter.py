@@ -10,7 +10,7 @@ instead of stored; the teacher's answers to it are stored. 2. The student judges
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -59,7 +59,7 @@ class _Answers(nn.Module):
 class Glitter:
     """Kd on the rows and on the hardest of their edits."""
 
-    Config = GlitterConfig
+    Config: ClassVar = GlitterConfig
 
     def __init__(self, config: GlitterConfig, parts: Parts) -> None:
         self._config = config

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -29,7 +29,7 @@ class KdConfig(MethodConfig):
 class Kd:
     """Soft labels from the cache beside gold labels."""
 
-    Config = KdConfig
+    Config: ClassVar = KdConfig
 
     def __init__(self, config: KdConfig, parts: Parts) -> None:
         self._config = config

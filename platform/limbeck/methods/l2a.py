@@ -13,7 +13,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -116,7 +116,7 @@ class Selector(nn.Module):
 class L2a:
     """A student between few target rows and many rewritten ones, and a selector paid by its progress."""
 
-    Config = L2aConfig
+    Config: ClassVar = L2aConfig
 
     def __init__(self, config: L2aConfig, parts: Parts) -> None:
         self._config, self._parts = config, parts

@@ -8,7 +8,7 @@ student step:   w_ce·CE(y, S(x)) + w_kd·D(x) + w_adv·D(x′), x′ from the c
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -73,7 +73,7 @@ class MateConfig(MethodConfig):
 class Mate:
     """A generator that seeks disagreement, and a student that learns where it is found."""
 
-    Config = MateConfig
+    Config: ClassVar = MateConfig
 
     def __init__(self, config: MateConfig, parts: Parts) -> None:
         self._config = config

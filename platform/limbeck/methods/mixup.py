@@ -11,7 +11,7 @@ the batch pair as one worker does; an odd last row is mixed with itself. 2. Gold
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
@@ -40,7 +40,7 @@ class MixupConfig(MethodConfig):
 class Mixup:
     """Kd on the rows and on points between them."""
 
-    Config = MixupConfig
+    Config: ClassVar = MixupConfig
 
     def __init__(self, config: MixupConfig, parts: Parts) -> None:
         self._config = config

@@ -7,7 +7,7 @@ w_ce·CE(y, S(x)) + w_kd·D(x) + w_aug·D(x′), x′ from the generator as firs
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -33,7 +33,7 @@ class RandomMaskConfig(MethodConfig):
 class RandomMask:
     """MATE-KD's student steps, with the generator as first fitted."""
 
-    Config = RandomMaskConfig
+    Config: ClassVar = RandomMaskConfig
 
     def __init__(self, config: RandomMaskConfig, parts: Parts) -> None:
         self._mate = Mate(
