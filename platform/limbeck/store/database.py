@@ -53,7 +53,8 @@ class Address:
             raise StoreError(Problem(self.shown, "the database must be a file: sqlite:///path/to/limbeck.db"))
         if "?" in url:
             raise StoreError(Problem(self.shown, "neither options nor paths with a ? are supported for SQLite"))
-        return Path(name)
+        # Absolute at once: a process that changes its folder later must not open another file.
+        return Path(name).absolute()
 
 
 def writing_engine(address: Address, timeout_seconds: float) -> Engine:
@@ -87,10 +88,11 @@ def reading_engine(address: Address, timeout_seconds: float) -> Engine:
     file = address.file
     if file is None:
         engine = _server_engine(address, timeout_seconds)
-        return engine.execution_options(postgresql_readonly=True)
+        # One snapshot for all the questions of one answer, as SQLite gives.
+        return engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")
 
     def connect() -> sqlite3.Connection:
-        uri = f"file:{quote(str(file.absolute()))}?mode=ro"
+        uri = f"file:{quote(str(file))}?mode=ro"
         connection = sqlite3.connect(
             uri, uri=True, timeout=timeout_seconds, isolation_level=None, check_same_thread=False
         )
@@ -99,7 +101,7 @@ def reading_engine(address: Address, timeout_seconds: float) -> Engine:
         except sqlite3.OperationalError as error:
             connection.close()
             idle = not Path(f"{file}-wal").exists()
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or not idle:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or not idle:
                 raise
             # A folder we may not write to: SQLite cannot place its shared-memory file there. Nobody has the
             # database open (no WAL file), so it can be read as it lies.
