@@ -1,4 +1,4 @@
-"""An exported folder: loads by itself, equals the student, tells the truth about it, and appears whole or not at all."""
+"""An exported folder: loads by itself, equals the student, tells the truth, and appears whole or not at all."""
 
 import json
 import subprocess
@@ -195,7 +195,7 @@ def test_a_model_that_differs_from_the_student_is_not_exported(
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
     monkeypatch.setattr(export, "_copy_model", spoilt)
-    with pytest.raises(ExportFailed, match="differ by 0.001"):
+    with pytest.raises(ExportFailed, match=r"differ by 0\.001"):
         export_hf(student, tmp_path / "out", facts_for(probe), probe)
     assert list(tmp_path.iterdir()) == []
 

@@ -110,9 +110,10 @@ def _size(manifest: Mapping[str, Any]) -> str:
 
 def _making(manifest: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
+    seed, created = manifest["spec"]["seed"], manifest["created"]
     return f"""## How it was made
 
-Sweep `{manifest["sweep"]}`, trial `{manifest["trial"]}`, seed {manifest["spec"]["seed"]}, exported {manifest["created"]}
+Sweep `{manifest["sweep"]}`, trial `{manifest["trial"]}`, seed {seed}, exported {created}
 with {versions}. Plan `{manifest["plan_hash"][:12]}`; data `{manifest["task"]["fingerprint"]}`.
 
 The trial:

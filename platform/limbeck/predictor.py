@@ -5,7 +5,6 @@ Run as a program it is the fresh process in which an export must prove itself:
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -92,7 +91,7 @@ def main(arguments: Sequence[str]) -> None:
     # Renamed when whole, so that a reader never sees half an array.
     part = answer.with_suffix(".part.npy")
     np.save(part, Predictor(folder).logits(columns))
-    os.replace(part, answer)
+    part.replace(answer)
 
 
 if __name__ == "__main__":

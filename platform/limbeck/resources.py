@@ -30,7 +30,7 @@ def shipped_plans() -> dict[str, Path]:
 
 
 def find_plan(word: str) -> Path:
-    """Return the file that `word` names: a path, or a shipped plan as `mate`, `mate.yaml` or `search_spaces/mate.yaml`."""
+    """Return the file that `word` names: a path, or a shipped plan as `mate` or `search_spaces/mate.yaml`."""
     path = Path(word)
     if path.is_file():
         return path

@@ -1,0 +1,111 @@
+"""Where things lie: from a flag, else from the environment, else the default. The one place that reads them."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limbeck.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    from limbeck.cache import Cache
+    from limbeck.store import Reader
+
+Commands = Any
+"""What `add_subparsers` returns; argparse keeps the type's name to itself."""
+
+EPILOG = """\
+environment:
+  LIMBECK_HOME      where runs go (default ./runs; --home)
+  LIMBECK_DATABASE  results database (default sqlite:///HOME/limbeck.db; --database)
+  LIMBECK_CACHE     data, teachers and generators made once (default: the user's cache folder)
+
+exit codes: 0 done, 1 some trials failed, 2 wrong input, 130 interrupted (and resumable)
+"""
+
+
+@dataclass(frozen=True)
+class Places:
+    """A home for runs and the database beside it."""
+
+    home: str
+    """A folder, or the URI of a storage that every node sees."""
+    database: str
+
+    @property
+    def folder(self) -> Path:
+        """The home as a local folder. UserError when it is not one."""
+        if "://" in self.home:
+            raise UserError(Problem("--home", f"{self.home} is not a local folder, and this command needs one"))
+        return Path(self.home)
+
+
+def places(arguments: argparse.Namespace) -> Places:
+    """Return where this command works."""
+    home = arguments.home or os.environ.get("LIMBECK_HOME") or "runs"
+    database = arguments.database or os.environ.get("LIMBECK_DATABASE")
+    if database is None and "://" in home:
+        raise UserError(Problem("--database", f"give a database as well: {home} cannot hold one"))
+    return Places(home, database or f"sqlite:///{Path(home) / 'limbeck.db'}")
+
+
+def cache() -> "Cache":
+    """Return the cache of this machine's user."""
+    import platformdirs
+
+    from limbeck.cache import Cache
+
+    return Cache(cache_root(os.environ.get("LIMBECK_CACHE"), platformdirs.user_cache_dir("limbeck")))
+
+
+def cache_root(wanted: str | None, default: str) -> Path:
+    """Return the absolute cache folder: workers run in other working directories."""
+    return Path(wanted or default).expanduser().absolute()
+
+
+def reader(arguments: argparse.Namespace) -> "Reader":
+    """Open the results database for reading."""
+    from limbeck.store import open_reader
+
+    return open_reader(places(arguments).database)
+
+
+def add_command(commands: Commands, name: str, help: str, run: Any, examples: Sequence[str]) -> argparse.ArgumentParser:
+    """Add a command whose `--help` ends with examples."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Add `--home` and `--database`."""
+    parser.add_argument("--home", metavar="DIR", help="where runs are kept (default ./runs; LIMBECK_HOME)")
+    parser.add_argument(
+        "--database", metavar="URL", help="results database (default sqlite:///HOME/limbeck.db; LIMBECK_DATABASE)"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    """Add the plan and changes to it."""
+    parser.add_argument("plan", metavar="PLAN", help="a plan file, or the name of a shipped one, such as quickstart")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        dest="overrides",
+        help="change one field of the plan, such as training.epochs=1; may be given again",
+    )
