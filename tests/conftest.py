@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Read once, when the hub's library is first imported, which the collection of some tests does already.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 import platformdirs
 import pytest
 
@@ -13,8 +16,3 @@ from limbeck.cache import Cache
 def cache() -> Cache:
     """The cache of the user, so that archives are fetched once and not once a run."""
     return Cache(Path(os.environ.get("LIMBECK_CACHE") or platformdirs.user_cache_path("limbeck")))
-
-
-@pytest.fixture(autouse=True)
-def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -43,11 +43,12 @@ def read_table(path: Path) -> Table:
     if not path.is_file():
         raise UserError(Problem(str(path), "no such file"))
     try:
-        return Table(str(path), read(path))
+        cells = read(path)
     except UnicodeDecodeError as error:
         raise UserError(Problem(str(path), f"is not UTF-8 (byte {error.start}); save it as UTF-8")) from None
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise UserError(Problem(str(path), f"cannot be read: {error}")) from None
+    return Table(str(path), cells, len(next(iter(cells.values()), [])))
 
 
 def _csv(path: Path) -> Cells:

@@ -94,7 +94,8 @@ def _split(data: Mapping[str, Any], name: str, id: str) -> Any:
 def _class_names(split: Any, label: str) -> tuple[str, ...] | None:
     """The names of a class column, in label order; None where labels are plain values."""
     names = getattr(split.features.get(label), "names", None)
-    return tuple(names) if names else None
+    # A data set card is YAML 1.1, in which a class called no is a truth value.
+    return tuple(str(name) for name in names) if names else None
 
 
 def _has_labels(split: Any, label: str) -> bool:
@@ -112,14 +113,14 @@ def _table(split: Any, columns: Columns, where: str) -> Table:
     }
     names = _class_names(split, columns.label)
     if names is None:
-        return Table(where, cells)
+        return Table(where, cells, len(split))
     labels = cells[columns.label]
     kept = [row for row, label in enumerate(labels) if label != _NO_LABEL and label is not None]
     if len(kept) < len(labels):
         log.warning("%s: %d of %d rows have no label and are left out", where, len(labels) - len(kept), len(labels))
     cells = {name: [column[row] for row in kept] if column else column for name, column in cells.items()}
     cells[columns.label] = [names[int(str(label))] for label in cells[columns.label]]
-    return Table(where, cells)
+    return Table(where, cells, len(kept))
 
 
 def _named(table: Table, label: str, names: Sequence[str]) -> Table:
@@ -127,4 +128,4 @@ def _named(table: Table, label: str, names: Sequence[str]) -> Table:
     cells = table.columns.get(label, [])
     if not names or not all(isinstance(cell, int) and 0 <= cell < len(names) for cell in cells):
         return table
-    return Table(table.where, {**table.columns, label: [names[int(str(cell))] for cell in cells]})
+    return replace(table, columns={**table.columns, label: [names[int(str(cell))] for cell in cells]})

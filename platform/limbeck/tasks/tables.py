@@ -19,9 +19,11 @@ class Table:
     where: str
     """A file, or a data set and its split: what problems are reported under."""
     columns: Mapping[str, list[object]]
+    """Every column's name, but the cells of the wanted ones only where others would be costly to read."""
+    rows: int
 
     def __len__(self) -> int:
-        return max(map(len, self.columns.values()), default=0)
+        return self.rows
 
 
 @dataclass(frozen=True)

