@@ -32,11 +32,10 @@ def test_rows_of_every_split_are_those_declared(name: str, cache: Cache) -> None
 @pytest.mark.parametrize("name", list(EMBEDDED))
 def test_no_tested_text_is_trained_on(name: str, cache: Cache) -> None:
     task = loaded(name, cache)
-    seen = set(row_keys(task.train))
-    for split, examples in task.splits.items():
-        if split != "train":
-            assert not seen & set(row_keys(examples)), split
-    assert not set(row_keys(task.selection)) & set(row_keys(task.test))
+    trained_on, selected_on = set(row_keys(task.train)), set(row_keys(task.selection))
+    assert not trained_on & selected_on
+    for split, examples in {"test": task.test, **task.others}.items():
+        assert not (trained_on | selected_on) & set(row_keys(examples)), split
 
 
 @pytest.mark.parametrize("name", ["movies", "amazon"])
