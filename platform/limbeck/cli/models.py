@@ -98,7 +98,7 @@ def _chosen(results: "Reader", sweep: "SweepRow", wanted: str | None) -> tuple["
         return _named(results, sweep, wanted), 1
     if not complete:
         raise UserError(Problem(f"sweep {sweep.name}", "no trial is complete yet, so there is no student to export"))
-    best = next(row["trial"] for row in leaderboard(results, sweep.name) if row["state"] == "complete")
+    best = next(row.trial for row in leaderboard(results, sweep.name) if row.state == "complete")
     return next(row for row in complete if row.trial == best), len(complete)
 
 

@@ -1,9 +1,89 @@
 """`limbeck sweeps` and `leaderboard`: what the database holds."""
 
 import argparse
+import sys
+from typing import TYPE_CHECKING
 
-from limbeck.cli.places import Commands
+from limbeck.cli.places import Commands, add_command, add_json, add_places, places, reader
+
+if TYPE_CHECKING:
+    from limbeck.report import Table
+    from limbeck.store import Reader
+
+PIPE_WIDTH = 160
+"""Columns of a table that goes into a file or another program, which have no width of their own."""
 
 
 def register(commands: Commands) -> None:
     """Add the commands of this module."""
+    parser = add_command(
+        commands,
+        "sweeps",
+        "list the sweeps in the database, newest first",
+        _sweeps,
+        ["limbeck sweeps", "limbeck sweeps --json --home elsewhere"],
+    )
+    add_places(parser)
+    add_json(parser)
+
+    parser = add_command(
+        commands,
+        "leaderboard",
+        "list a sweep's trials, best first",
+        _leaderboard,
+        ["limbeck leaderboard quickstart", "limbeck leaderboard mate --json", "limbeck leaderboard mate --format csv"],
+    )
+    parser.add_argument("sweep", metavar="SWEEP")
+    parser.add_argument("--top", type=int, default=None, metavar="N", help="only the first N")
+    parser.add_argument("--format", choices=["table", "json", "csv", "markdown", "latex"], default="table")
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    add_places(parser)
+
+
+def _sweeps(arguments: argparse.Namespace) -> int:
+    from limbeck.report import sweeps_json, sweeps_table
+    from limbeck.store import SchemaOlderError, open_store
+
+    try:
+        results = reader(arguments)
+    except SchemaOlderError:
+        open_store(places(arguments).database).close()
+        print("the database was upgraded", file=sys.stderr)
+        results = reader(arguments)
+    with results:
+        if arguments.json:
+            print(sweeps_json(results))
+        else:
+            print_table(sweeps_table(results.sweeps()))
+    return 0
+
+
+def _leaderboard(arguments: argparse.Namespace) -> int:
+    with reader(arguments) as results:
+        print_leaderboard(results, arguments.sweep, arguments.format, arguments.top)
+    return 0
+
+
+def print_leaderboard(results: "Reader", sweep: str, format: str = "table", top: int | None = None) -> None:
+    """Print a sweep's trials, best first. UserError: there is no such sweep."""
+    from limbeck.report import leaderboard, leaderboard_json, leaderboard_table, to_csv, to_latex, to_markdown
+
+    row = results.sweep(sweep)
+    trials = leaderboard(results, sweep)[:top]
+    if format == "json":
+        print(leaderboard_json(trials))
+    elif format == "table":
+        print_table(leaderboard_table(trials, row))
+    else:
+        write = {"csv": to_csv, "markdown": to_markdown, "latex": to_latex}[format]
+        print(write(leaderboard_table(trials, row)), end="")
+
+
+def print_table(table: "Table") -> None:
+    """Print a table as wide as the terminal."""
+    from rich.console import Console
+
+    from limbeck.report import to_table
+
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console.print(to_table(table))
