@@ -65,7 +65,7 @@ def draft_plan(raw: Mapping[str, Any]) -> Draft:
             draft.faults.append(Fault(key, f"no such field. {hint}"))
     name = raw.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        rule = "must be a name of letters, digits, _ . and -, at most 64, starting with a letter or digit"
+        rule = "must be up to 64 letters, digits, _ . and -, the first a letter or digit"
         draft.faults.append(Fault("name", f"{rule}; got {shown(name)}"))
     _read_small(draft)
     _read_tasks(draft)
@@ -174,10 +174,8 @@ def _check_combination(draft: Draft) -> None:
     if "vary" in raw and "tasks" in raw:
         draft.faults.append(Fault("tasks", "a search has one task; name it in base.task"))
     if draft.search.sampler != "grid":
-        tasks = [
-            Fault(path, "results on different tasks do not compare") for path in draft.vary if within(path, "task")
-        ]
-        draft.note("vary", tasks)
+        on_task = [path for path in draft.vary if within(path, "task")]
+        draft.note("vary", [Fault(path, "results on different tasks do not compare") for path in on_task])
     labels = [task_label(task) for task in draft.tasks]
     twice = {label for label in labels if label is not None and labels.count(label) > 1}
     draft.faults += [Fault("tasks", f"{label} is given twice") for label in sorted(twice)]

@@ -113,7 +113,8 @@ def _words(entry: Any, key: str, holder: type[BaseModel] | None) -> str:
         return "is missing"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
-    words = re.sub(r"valid dictionary or instance of \w+", "mapping", message.replace("Input should", "must", 1))
+    words = re.sub(r"^\w+ should", "must", message).removesuffix(" after validation, not 0")
+    words = re.sub(r"valid dictionary( or instance of \w+)?", "mapping", words)
     words = re.sub(r", unable to parse string as an? \w+$", "", words)
     if kind.startswith("int_"):
         words = "must be a whole number"

@@ -115,15 +115,30 @@ class Plan:
         return rows
 
 
-def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
-    """Read and check a plan file, with `path=value` changes. UserError lists everything that is wrong with it."""
-    raw = load_yaml(path)
-    return _checked({"name": path.stem, **raw}, str(path), overrides)
+def load_plan(path: Path, overrides: Sequence[str] = (), folder: Path | None = None) -> Plan:
+    """Read and check a plan file, with `path=value` changes. UserError lists everything that is wrong with it.
+
+    Relative paths of a task's files are taken from `folder`, so that any process finds them.
+    """
+    return _checked(_read(path), str(path), overrides, folder)
+
+
+def load_base(path: Path, overrides: Sequence[str] = (), folder: Path | None = None) -> Plan:
+    """Read a plan file's base trial alone, over the plan's seeds: what it varies, searches and ablates is left out."""
+    raw = {section: value for section, value in _read(path).items() if section not in ("vary", "search", "ablate")}
+    tasks = raw.pop("tasks", None)
+    if isinstance(tasks, list) and tasks and isinstance(raw.get("base"), dict):
+        raw["base"] = {"task": tasks[0], **raw["base"]}
+    return _checked(raw, str(path), overrides, folder)
 
 
 def parse_plan(text: str, where: str, overrides: Sequence[str] = ()) -> Plan:
     """Read and check a plan's text; `where` stands before its problems."""
-    return _checked(mapping(text, where), where, overrides)
+    return _checked(mapping(text, where), where, overrides, None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return {"name": path.stem, **load_yaml(path)}
 
 
 def _problems(where: str, faults: Sequence[Fault]) -> list[Problem]:
@@ -134,8 +149,10 @@ def _cell_name(values: Mapping[str, Any]) -> str:
     return " ".join(f"{path}={shown(value)}" for path, value in values.items())
 
 
-def _checked(raw: Mapping[str, Any], where: str, overrides: Sequence[str]) -> Plan:
+def _checked(raw: Mapping[str, Any], where: str, overrides: Sequence[str], folder: Path | None) -> Plan:
     changed = apply_overrides(raw, parse_overrides(overrides), where)
+    if folder is not None:
+        changed = _beside(folder, changed)
     draft = draft_plan({section: value for section, value in changed.items() if value is not None})
     if draft.faults:
         raise UserError(*_problems(where, draft.faults))
@@ -143,6 +160,20 @@ def _checked(raw: Mapping[str, Any], where: str, overrides: Sequence[str]) -> Pl
     if faults := _count_faults(plan) or _cell_faults(plan):
         raise UserError(*_problems(where, faults))
     return plan
+
+
+def _beside(folder: Path, raw: Any) -> Any:
+    """Return the plan with the relative paths below every `files` taken from `folder`."""
+    if isinstance(raw, list):
+        return [_beside(folder, item) for item in raw]
+    if not isinstance(raw, dict):
+        return raw
+    return {
+        key: {split: str(folder / name) if isinstance(name, str) else name for split, name in value.items()}
+        if key == "files" and isinstance(value, dict)
+        else _beside(folder, value)
+        for key, value in raw.items()
+    }
 
 
 def _plan(draft: Draft) -> Plan:

@@ -101,11 +101,20 @@ def value_faults(vary: Vary, base: Mapping[str, Any], known: Sequence[Fault]) ->
     for path, contexts in _contexts(vary).items():
         if not contexts:
             found[Fault(f"{path}.when", "never holds: its conditions exclude each other")] = None
-        for context, value in itertools.product(contexts, vary[path].probes()):
-            background = lay(base, context) if context else base
-            before = [*known, *trial_faults(background)] if context else known
-            found.update(dict.fromkeys(laid_faults({path: value}, background, before)))
+        for context in contexts:
+            found.update(dict.fromkeys(_faults_under(context, path, vary[path].probes(), base, known)))
     return list(found)
+
+
+def _faults_under(
+    context: Mapping[str, Any], path: str, values: Sequence[Any], base: Mapping[str, Any], known: Sequence[Fault]
+) -> list[Fault]:
+    try:
+        background = lay(base, context)
+    except BlockedError:
+        return []  # told of the condition's own path
+    before = [*known, *trial_faults(background)] if context else known
+    return [fault for value in values for fault in laid_faults({path: value}, background, before)]
 
 
 def _contexts(vary: Vary) -> dict[str, list[dict[str, Any]]]:

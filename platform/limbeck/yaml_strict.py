@@ -220,7 +220,7 @@ def _syntax(error: YAMLError, text: str, name: str) -> Problem:
 
 def dump_yaml(value: dict[str, Any]) -> str:
     """Write a mapping as YAML that `parse_yaml` reads back to an equal value."""
-    return "".join(_lines(value, 0))
+    return "".join(_lines(value, 0)) or "{}\n"
 
 
 def _lines(value: dict[str, Any], depth: int) -> Iterator[str]:
