@@ -100,11 +100,12 @@ def reading_engine(address: Address, timeout_seconds: float) -> Engine:
             connection.execute("PRAGMA schema_version")
         except sqlite3.OperationalError as error:
             connection.close()
-            idle = not Path(f"{file}-wal").exists()
+            log = Path(f"{file}-wal")
+            idle = not log.exists() or log.stat().st_size == 0
             if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or not idle:
                 raise
-            # A folder we may not write to: SQLite cannot place its shared-memory file there. Nobody has the
-            # database open (no WAL file), so it can be read as it lies.
+            # A folder we may not write to: SQLite cannot place its shared-memory file there. Nobody is writing
+            # (nothing in the log of changes), so the file can be read as it lies.
             return sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
         except sqlite3.Error:
             connection.close()
