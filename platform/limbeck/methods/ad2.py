@@ -9,7 +9,7 @@ The teacher labels the clean text, so its answers come from the cache.
 *Differs from the source*: see docs/methods/ad2.md, which numbers every choice the paper leaves open.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -17,7 +17,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from limbeck.encoding import Batch
-from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable, evaluating
+from limbeck.errors import Problem
+from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, Setting, StepLoss, Trainable, evaluating
 from limbeck.methods.losses import divergence, supervised
 from limbeck.methods.perturbation import Ball, Norm, gradient_at, nearest_tokens, start, step_uphill, words
 from limbeck.noise import RowNoise
@@ -56,6 +57,11 @@ class Ad2:
         self._config = config
         self._student = parts.student
         self._regression = parts.task.regression
+
+    @staticmethod
+    def refuses(config: Ad2Config, setting: Setting) -> Sequence[Problem]:
+        """Nothing: it serves every task."""
+        return ()
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:

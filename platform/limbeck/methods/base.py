@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from limbeck.config import Config
 from limbeck.encoding import Batch, Vocabulary
+from limbeck.errors import Problem
 from limbeck.models import Classifier, Generator, GeneratorConfig
 from limbeck.noise import RowNoise
 
@@ -35,6 +36,21 @@ class TaskFacts:
     @property
     def regression(self) -> bool:
         return self.classes == 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a trial before anything is loaded or fitted: enough to say that a method cannot serve it."""
+
+    regression: bool
+    masked_lm: bool
+    """Whether the vocabulary has a mask token, so that a generator can write in it."""
+    sources: int
+    """Source tasks beside the target."""
+    student_layers: int
+    student_width: int
+    teacher_layers: int
+    teacher_width: int
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -118,6 +134,12 @@ def evaluating(module: Any) -> Iterator[None]:
         module.train(was)
 
 
+def as_module(network: object) -> nn.Module:
+    """A classifier in the place of a module: that is what it is underneath."""
+    assert isinstance(network, nn.Module)
+    return network
+
+
 class Method(Protocol):
     """One way to distil. Abstract here, final in its own file; mathematics in pure functions beside it."""
 
@@ -125,6 +147,11 @@ class Method(Protocol):
     """Its `MethodConfig`."""
 
     def __init__(self, config: Any, parts: Parts) -> None: ...
+
+    @staticmethod
+    def refuses(config: Any, setting: Setting) -> Sequence[Problem]:
+        """What keeps `config` from running in `setting`: field, as a path from the trial's root, and the way out."""
+        ...
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:

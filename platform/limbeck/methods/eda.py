@@ -6,7 +6,7 @@ L = (1−a)·CE + a·τ²·KL(p_T‖p_S) + w·τ²·KL(p_T(x′)‖p_S(x′)), x
 *Differs from the source*: see `edits.py`, and 1. edits are drawn anew at every step, not once before training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -14,7 +14,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from limbeck.encoding import Batch
-from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable
+from limbeck.errors import Problem
+from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, Setting, StepLoss, Trainable
 from limbeck.methods.edits import Edited, edit
 from limbeck.methods.losses import divergence, supervised
 from limbeck.models import Classifier
@@ -40,6 +41,11 @@ class Eda:
     def __init__(self, config: EdaConfig, parts: Parts) -> None:
         self._config = config
         self._parts = parts
+
+    @staticmethod
+    def refuses(config: EdaConfig, setting: Setting) -> Sequence[Problem]:
+        """Nothing: it serves every task."""
+        return ()
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:

@@ -1,10 +1,11 @@
 """Plain fine-tuning: the lower bound that every distillation method must pass."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from limbeck.encoding import Batch
-from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable
+from limbeck.errors import Problem
+from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, Setting, StepLoss, Trainable
 from limbeck.methods.losses import supervised
 from limbeck.noise import RowNoise
 
@@ -22,6 +23,11 @@ class Finetune:
 
     def __init__(self, config: FinetuneConfig, parts: Parts) -> None:
         self._student = parts.student
+
+    @staticmethod
+    def refuses(config: FinetuneConfig, setting: Setting) -> Sequence[Problem]:
+        """Nothing: it serves every task."""
+        return ()
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:

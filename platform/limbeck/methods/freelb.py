@@ -7,7 +7,7 @@ L = (1/K) Σ_k L_kd(e + δ_k),  δ_{k+1} = Π_ε(δ_k + η·g_k/‖g_k‖_F),  L
 2. Specials are not perturbed. 3. Dropout is drawn anew in every pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -15,7 +15,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from limbeck.encoding import Batch
-from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable
+from limbeck.errors import Problem
+from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, Setting, StepLoss, Trainable
 from limbeck.methods.losses import divergence, supervised
 from limbeck.methods.perturbation import Ball, Norm, nearest_tokens, start, step_uphill, words
 from limbeck.noise import RowNoise
@@ -43,6 +44,11 @@ class Freelb:
         self._config = config
         self._student = parts.student
         self._regression = parts.task.regression
+
+    @staticmethod
+    def refuses(config: FreelbConfig, setting: Setting) -> Sequence[Problem]:
+        """Nothing: it serves every task."""
+        return ()
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:

@@ -9,7 +9,7 @@ A discrete adversary without a generator: it selects where MATE-KD searches.
 instead of stored; the teacher's answers to it are stored. 2. The student judges with dropout off.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -17,7 +17,18 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from torch import Tensor, nn
 
 from limbeck.encoding import Batch
-from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable, evaluating
+from limbeck.errors import Problem
+from limbeck.methods.base import (
+    STUDENT,
+    Invented,
+    MethodConfig,
+    Parts,
+    Setting,
+    StepLoss,
+    Trainable,
+    as_module,
+    evaluating,
+)
 from limbeck.methods.eda import logits_on, shown
 from limbeck.methods.edits import Edited, edit
 from limbeck.methods.losses import divergence, supervised
@@ -66,7 +77,12 @@ class Glitter:
         self._parts = parts
         device = parts.task.labels.device
         self._pool = _Answers(parts.task.rows, config.candidates, max(1, parts.task.classes)).to(device)
-        self._both = nn.ModuleList([_as_module(parts.student), self._pool])
+        self._both = nn.ModuleList([as_module(parts.student), self._pool])
+
+    @staticmethod
+    def refuses(config: GlitterConfig, setting: Setting) -> Sequence[Problem]:
+        """Nothing: it serves every task."""
+        return ()
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:
@@ -155,8 +171,3 @@ def pick(pool: list[Edited], which: Tensor) -> Edited:
         attention_mask=stacked([e.attention_mask for e in pool]),
         token_type_ids=stacked(types) if types else None,
     )
-
-
-def _as_module(classifier: object) -> nn.Module:
-    assert isinstance(classifier, nn.Module)
-    return classifier

@@ -6,13 +6,14 @@
 *Differs from the source* 1. Regression distils by the squared difference of the outputs, without temperature.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
 from limbeck.encoding import Batch
-from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable
+from limbeck.errors import Problem
+from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, Setting, StepLoss, Trainable
 from limbeck.methods.losses import divergence, supervised
 from limbeck.noise import RowNoise
 
@@ -35,6 +36,11 @@ class Kd:
         self._config = config
         self._student = parts.student
         self._regression = parts.task.regression
+
+    @staticmethod
+    def refuses(config: KdConfig, setting: Setting) -> Sequence[Problem]:
+        """Nothing: it serves every task."""
+        return ()
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:

@@ -11,7 +11,7 @@
 *Differs from the source*: see docs/methods/l2a.md, which numbers every choice the paper leaves open.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from limbeck.config import Config
 from limbeck.encoding import Batch
-from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable, evaluating
+from limbeck.errors import Problem
+from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, Setting, StepLoss, Trainable, evaluating
 from limbeck.methods.losses import divergence_rows, supervised_rows
-from limbeck.methods.masking import invent_inputs
-from limbeck.methods.mate import mask_id
+from limbeck.methods.masking import invent_inputs, mask_id, no_generator
 from limbeck.models import Classifier, GeneratorConfig
 from limbeck.noise import RowNoise
 from limbeck.tasks import subsample
@@ -143,6 +143,18 @@ class L2a:
         pieces = [piece.tolist() for piece in np.array_split(rows, 16) if len(piece)]
         read = [read_first(self._parts.teacher, self._parts.pool.read(piece))[1] for piece in pieces]
         return torch.cat(read).mean(0)
+
+    @staticmethod
+    def refuses(config: L2aConfig, setting: Setting) -> Sequence[Problem]:
+        """Rewriting without a mask token; candidates from source tasks where there are none."""
+        found = list(no_generator(setting)) if config.sweeps else []
+        if config.source_share and not setting.sources:
+            what = (
+                f"{config.source_share} of the candidates start from source tasks, but the plan has none: "
+                "list some under `sources`, or set it to 0"
+            )
+            found.append(Problem("method.source_share", what))
+        return found
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:

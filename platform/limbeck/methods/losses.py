@@ -53,5 +53,5 @@ def divergence_rows(teacher: Tensor, student: Tensor, kind: Divergence, temperat
 
 def mean_pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """(B, n, d) → (B, d): mean over the real tokens."""
-    weights = attention_mask.to(torch.float32).unsqueeze(-1)
-    return (hidden.float() * weights).sum(1) / weights.sum(1).clamp(min=1)
+    weights = attention_mask.unsqueeze(-1).to(widened(hidden).dtype)
+    return (widened(hidden) * weights).sum(1) / weights.sum(1).clamp(min=1)

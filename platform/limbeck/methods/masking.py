@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from limbeck.encoding import Batch
-from limbeck.models import Classifier, Generator
+from limbeck.errors import Problem
+from limbeck.methods.base import Invented, Parts, Setting
+from limbeck.models import Classifier, Generator, Output
 from limbeck.noise import RowNoise
 
 
@@ -99,6 +101,31 @@ def embed_with(classifier: Classifier, batch: Batch, masked: Masked, invented: T
     return clean.masked_scatter(masked.hidden.unsqueeze(-1), invented.to(clean.dtype))
 
 
+def invent_embeds(
+    generator: Generator,
+    networks: Sequence[Classifier],
+    batch: Batch,
+    masked: Masked,
+    temperature: float,
+    noise: RowNoise,
+) -> list[Tensor]:
+    """(B, n, d) word embeddings of one invention for each network, with gradients to the generator."""
+    scores = score_hidden(generator, masked, batch)
+    gumbel = noise.gumbel(masked.counts, scores.shape[1])
+    _, words = straight_through(scores, gumbel, temperature, [network.embedding.weight for network in networks])
+    return [embed_with(network, batch, masked, own) for network, own in zip(networks, words, strict=True)]
+
+
+def read_embeds(classifier: Classifier, batch: Batch, embeds: Tensor, hidden: bool = False) -> Output:
+    """What a classifier says of (B, n, d) embeddings of the same shape and mask as the batch's."""
+    return classifier(
+        inputs_embeds=embeds,
+        attention_mask=batch.attention_mask,
+        token_type_ids=batch.token_type_ids,
+        hidden=hidden,
+    )
+
+
 @torch.no_grad()
 def invent_inputs(
     generator: Generator, batch: Batch, rate: float, mask_id: int, noise: RowNoise
@@ -116,15 +143,20 @@ def logits_of(classifier: Classifier, batch: Batch, input_ids: Tensor) -> Tensor
     return out.logits.float()
 
 
-def logits_on_both(student: Classifier, batch: Batch, invented: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, C) logits on the batch and on the invented tokens, in one pass."""
+def read_both(classifier: Classifier, batch: Batch, invented: Tensor, hidden: bool = False) -> Output:
+    """What a classifier says of the batch and of the (B, n) invented tokens, in one pass: 2B lines."""
     types = batch.token_type_ids
-    out = student(
+    return classifier(
         input_ids=torch.cat([batch.input_ids, invented]),
         attention_mask=batch.attention_mask.repeat(2, 1),
         token_type_ids=None if types is None else types.repeat(2, 1),
+        hidden=hidden,
     )
-    clean, other = out.logits.float().chunk(2)
+
+
+def logits_on_both(student: Classifier, batch: Batch, invented: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, C) logits on the batch and on the invented tokens, in one pass."""
+    clean, other = read_both(student, batch, invented).logits.float().chunk(2)
     return clean, other
 
 
@@ -134,3 +166,31 @@ def perplexity(generator: Generator, batch: Batch, masked: Masked, invented: Ten
     log_p = score_hidden(generator, masked, batch).log_softmax(-1)
     tokens = invented[masked.hidden]
     return (-log_p.gather(-1, tokens.unsqueeze(-1)).mean()).exp()
+
+
+@torch.no_grad()
+def show_inventions(made: tuple[Tensor, Masked], first: Generator, batch: Batch, parts: Parts) -> Invented:
+    """What `invent_inputs` made, in the form of a diagnosis; `first` is the generator as first fitted."""
+    invented, masked = made
+    return Invented(
+        input_ids=invented,
+        changed=masked.hidden,
+        teacher_logits=logits_of(parts.teacher, batch, invented),
+        student_logits=logits_of(parts.student, batch, invented),
+        perplexity=perplexity(first, batch, masked, invented),
+    )
+
+
+def mask_id(parts: Parts) -> int:
+    """The [MASK] token's number; without one the vocabulary has no masked LM."""
+    if parts.vocabulary.mask is None:
+        raise ValueError("the vocabulary has no mask token")
+    return parts.vocabulary.mask
+
+
+def no_generator(setting: Setting) -> tuple[Problem, ...]:
+    """What keeps a generator from writing: a vocabulary without a mask token."""
+    if setting.masked_lm:
+        return ()
+    what = "its vocabulary has no mask token; take another teacher, or a method without a generator: ad2, eda, kd"
+    return (Problem("teacher", what),)

@@ -7,7 +7,7 @@ student step:   w_ce·CE(y, S(x)) + w_kd·D(x) + w_adv·D(x′), x′ from the c
 *Differs from the source*: see docs/methods/mate.md, which numbers every difference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -16,19 +16,21 @@ from torch import Tensor
 
 from limbeck.config import Config
 from limbeck.encoding import Batch
-from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable, evaluating
+from limbeck.errors import Problem
+from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, Setting, StepLoss, Trainable, evaluating
 from limbeck.methods.losses import Divergence, divergence, supervised
 from limbeck.methods.masking import (
-    embed_with,
+    invent_embeds,
     invent_inputs,
     logits_of,
     logits_on_both,
+    mask_id,
     mask_tokens,
-    perplexity,
-    score_hidden,
-    straight_through,
+    no_generator,
+    read_embeds,
+    show_inventions,
 )
-from limbeck.models import GeneratorConfig
+from limbeck.models import Generator, GeneratorConfig
 from limbeck.noise import RowNoise
 
 GENERATOR = "generator"
@@ -81,20 +83,20 @@ class Mate:
         self._generator = parts.new_generator(config.generator)
         self._mask = mask_id(parts)
 
+    @staticmethod
+    def refuses(config: MateConfig, setting: Setting) -> Sequence[Problem]:
+        """A vocabulary without a mask token."""
+        return no_generator(setting)
+
     @property
     def trainable(self) -> Mapping[str, Trainable]:
         """The student, and the generator unless it is frozen."""
-        student = {STUDENT: Trainable(self._parts.student)}
-        if (settings := self._config.generator).frozen:
-            return student
-        adversary = Trainable(self._generator, settings.learning_rate, settings.weight_decay, settings.clip_norm)
-        return {**student, GENERATOR: adversary}
+        return {STUDENT: Trainable(self._parts.student), **adversary(self._config.generator, self._generator)}
 
     def phase(self, step: int) -> str:
         """`generator_steps` for the generator, then `student_steps` for the student, over and over."""
         config = self._config
-        place = step % (config.generator_steps + config.student_steps)
-        return GENERATOR if place < config.generator_steps and not config.generator.frozen else STUDENT
+        return STUDENT if config.generator.frozen else turn(step, config.generator_steps, config.student_steps)
 
     def loss(self, batch: Batch, phase: str, noise: RowNoise) -> StepLoss:
         """−D(x′) for the generator; the weighted sum of three terms for the student."""
@@ -121,18 +123,11 @@ class Mate:
     def _generator_loss(self, batch: Batch, noise: RowNoise) -> StepLoss:
         parts, settings = self._parts, self._config.generator
         masked = mask_tokens(batch, self._config.mask_rate, self._mask, noise)
-        scores = score_hidden(self._generator, masked, batch)
-        gumbel = noise.gumbel(masked.counts, scores.shape[1])
         networks = (parts.teacher, parts.student)
-        _, embeds = straight_through(scores, gumbel, settings.temperature, [n.embedding.weight for n in networks])
+        embeds = invent_embeds(self._generator, networks, batch, masked, settings.temperature, noise)
         with evaluating(parts.student):
             teacher, student = (
-                network(
-                    inputs_embeds=embed_with(network, batch, masked, words),
-                    attention_mask=batch.attention_mask,
-                    token_type_ids=batch.token_type_ids,
-                ).logits
-                for network, words in zip(networks, embeds, strict=True)
+                read_embeds(network, batch, words).logits for network, words in zip(networks, embeds, strict=True)
             )
         reward = self._divergence(teacher, student)
         return StepLoss(-reward, {"generator_reward": reward.detach()})
@@ -140,19 +135,17 @@ class Mate:
     @torch.no_grad()
     def invent(self, batch: Batch, noise: RowNoise) -> Invented | None:
         """What the generator would write now."""
-        invented, masked = invent_inputs(self._generator, batch, self._config.mask_rate, self._mask, noise)
-        first = self._parts.new_generator(self._config.generator)
-        return Invented(
-            input_ids=invented,
-            changed=masked.hidden,
-            teacher_logits=logits_of(self._parts.teacher, batch, invented),
-            student_logits=logits_of(self._parts.student, batch, invented),
-            perplexity=perplexity(first, batch, masked, invented),
-        )
+        made = invent_inputs(self._generator, batch, self._config.mask_rate, self._mask, noise)
+        return show_inventions(made, self._parts.new_generator(self._config.generator), batch, self._parts)
 
 
-def mask_id(parts: Parts) -> int:
-    """The [MASK] token's number; without one the vocabulary has no masked LM."""
-    if parts.vocabulary.mask is None:
-        raise ValueError("the vocabulary has no mask token")
-    return parts.vocabulary.mask
+def adversary(settings: AdversaryConfig, generator: Generator) -> dict[str, Trainable]:
+    """The generator's entry in `trainable`; none when it is frozen."""
+    if settings.frozen:
+        return {}
+    return {GENERATOR: Trainable(generator, settings.learning_rate, settings.weight_decay, settings.clip_norm)}
+
+
+def turn(step: int, generator_steps: int, student_steps: int) -> str:
+    """Whose step it is: `generator_steps` in a row, then `student_steps`, over and over."""
+    return GENERATOR if step % (generator_steps + student_steps) < generator_steps else STUDENT

@@ -9,7 +9,7 @@ Liang et al. 2021 (MixKD), arXiv 2011.00593.
 the batch pair as one worker does; an odd last row is mixed with itself. 2. Gold labels are not mixed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
@@ -19,7 +19,8 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from limbeck.encoding import Batch
-from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, StepLoss, Trainable
+from limbeck.errors import Problem
+from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, Setting, StepLoss, Trainable
 from limbeck.methods.losses import divergence, supervised
 from limbeck.methods.perturbation import words
 from limbeck.models import Classifier
@@ -46,6 +47,11 @@ class Mixup:
         self._config = config
         self._student, self._teacher = parts.student, parts.teacher
         self._regression = parts.task.regression
+
+    @staticmethod
+    def refuses(config: MixupConfig, setting: Setting) -> Sequence[Problem]:
+        """Nothing: it serves every task."""
+        return ()
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:

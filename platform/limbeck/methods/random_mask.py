@@ -6,14 +6,16 @@ w_ce·CE(y, S(x)) + w_kd·D(x) + w_aug·D(x′), x′ from the generator as firs
 *Differs from the source* 1. Masked positions are sampled from the generator rather than taken at its maximum.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
 from limbeck.encoding import Batch
-from limbeck.methods.base import Invented, MethodConfig, Parts, StepLoss, Trainable
+from limbeck.errors import Problem
+from limbeck.methods.base import Invented, MethodConfig, Parts, Setting, StepLoss, Trainable
 from limbeck.methods.losses import Divergence
+from limbeck.methods.masking import no_generator
 from limbeck.methods.mate import AdversaryConfig, Mate, MateConfig, MateWeights
 from limbeck.models import GeneratorConfig
 from limbeck.noise import RowNoise
@@ -46,6 +48,11 @@ class RandomMask:
             ),
             parts,
         )
+
+    @staticmethod
+    def refuses(config: RandomMaskConfig, setting: Setting) -> Sequence[Problem]:
+        """A vocabulary without a mask token."""
+        return no_generator(setting)
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:
