@@ -225,6 +225,17 @@ def test_what_is_varied_must_make_valid_trials(vary: dict[str, Any], expected: s
     assert any(expected in problem for problem in told), told
 
 
+def test_values_must_go_together() -> None:
+    base = {"task": "movies", "method": "glitter"}
+    vary = {"method.candidates": {"choice": [2, 4, 8]}, "method.chosen": {"int": [1, 3]}}
+    vary["method.weight"] = {"uniform": [0, 1]}
+    assert problems_of(changed(changed(MATE, "base", base), "vary", vary)) == [
+        "p.yaml: vary.method.candidates: 2 does not go with method.chosen 3: chosen (3) is more than candidates (2)",
+    ]
+    vary["method.candidates"] = {"choice": [4, 8]}
+    assert plan_of(changed(changed(MATE, "base", base), "vary", vary)).kind == "search"
+
+
 def test_a_condition_makes_a_value_valid_that_the_base_would_refuse() -> None:
     base = {"task": "movies", "method": "kd"}
     vary = {

@@ -25,7 +25,7 @@ from limbeck.sections import (
     search_faults,
 )
 from limbeck.trial import TrialSpec
-from limbeck.varying import condition_faults, laid_faults, ordered, parse_vary, value_faults
+from limbeck.varying import condition_faults, laid_faults, ordered, pair_faults, parse_vary, value_faults
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FEW_SEEDS = 5
@@ -141,7 +141,10 @@ def _read_vary(draft: Draft) -> None:
         if not draft._base_faults:
             complete = TrialSpec.model_validate(draft.base).model_dump(mode="json")
         draft.note("vary", condition_faults(draft.vary, complete))
-        draft.note("vary", value_faults(draft.vary, draft.base, draft._base_faults))
+        values = value_faults(draft.vary, draft.base, draft._base_faults)
+        draft.note("vary", values)
+        if not (values or draft._base_faults or draft.search.sampler == "grid"):
+            draft.note("vary", pair_faults(draft.vary, draft.base))
 
 
 def _read_ablate(draft: Draft) -> None:

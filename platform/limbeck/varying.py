@@ -106,6 +106,32 @@ def value_faults(vary: Vary, base: Mapping[str, Any], known: Sequence[Fault]) ->
     return list(found)
 
 
+def pair_faults(vary: Vary, base: Mapping[str, Any]) -> list[Fault]:
+    """Return the first two values of each two domains that make no valid trial together, where each alone does.
+
+    Only paths of one section (`student`, `method`, …) are paired: sections are checked apart.
+    """
+    contexts = _contexts(vary)
+    tries = itertools.islice(
+        (
+            (one, other, values)
+            for one, other in itertools.combinations(vary, 2)
+            if one.split(".")[0] == other.split(".")[0] and one not in contexts[other][0]
+            for values in itertools.product(vary[one].probes(), vary[other].probes())
+        ),
+        _MOST_TRIED,
+    )
+    found: dict[tuple[str, str], Fault] = {}
+    for one, other, (value, partner) in tries:
+        together = _merged([contexts[one][0], contexts[other][0], {one: value}, {other: partner}])
+        if (one, other) in found or together is None:
+            continue
+        for fault in laid_faults(together, base, ())[:1]:
+            what = f"{shown(value)} does not go with {other} {shown(partner)}: {fault.what}"
+            found[one, other] = Fault(one, what)
+    return list(found.values())
+
+
 def _faults_under(
     context: Mapping[str, Any], path: str, values: Sequence[Any], base: Mapping[str, Any], known: Sequence[Fault]
 ) -> list[Fault]:
