@@ -1,10 +1,11 @@
 import copy
+import itertools
 
 import pytest
 import torch
-from models import toys
 
 from limbeck.models import parameters, parameters_non_embedding
+from models import toys
 
 
 def batch(classifier):
@@ -71,7 +72,7 @@ def test_hidden_states_are_one_more_than_layers(family):
     assert {tuple(h.shape) for h in hidden} == {(2, 7, classifier.width)}
     last = classifier.model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
     torch.testing.assert_close(hidden[-1], last)
-    assert all((a - b).abs().max() > 1e-3 for a, b in zip(hidden, hidden[1:], strict=False))
+    assert all((a - b).abs().max() > 1e-3 for a, b in itertools.pairwise(hidden))
 
 
 @pytest.mark.parametrize("family", toys.FAMILIES)

@@ -2,10 +2,11 @@
 
 from limbeck.models.classifier import Classifier, HubClassifier, Output, parameters, parameters_non_embedding
 from limbeck.models.families import ModelFacts
-from limbeck.models.generator import Generator, GeneratorConfig
+from limbeck.models.fitting import GeneratorFit, fit_generator
+from limbeck.models.generator import Generator, GeneratorConfig, load_generator, new_generator, save_generator
 from limbeck.models.loading import (
     class_names,
-    from_base,
+    load_base,
     load_classifier,
     load_tokenizer,
     resolve,
@@ -18,6 +19,7 @@ __all__ = [
     "Classifier",
     "Generator",
     "GeneratorConfig",
+    "GeneratorFit",
     "HubClassifier",
     "ModelFacts",
     "Output",
@@ -25,13 +27,17 @@ __all__ = [
     "StudentSizes",
     "check_same_vocabulary",
     "class_names",
-    "from_base",
+    "fit_generator",
+    "load_base",
     "load_classifier",
+    "load_generator",
     "load_tokenizer",
+    "new_generator",
     "new_student",
     "parameters",
     "parameters_non_embedding",
     "resolve",
     "save_classifier",
+    "save_generator",
     "student_sizes",
 ]

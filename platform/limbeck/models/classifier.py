@@ -1,6 +1,6 @@
 """One face for every text classifier, whatever its family calls its parts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -24,6 +24,8 @@ class Output:
 
 class Classifier(Protocol):
     """A text classifier that reads token ids or embeddings; an `nn.Module` underneath."""
+
+    training: bool
 
     @property
     def embedding(self) -> nn.Embedding:
@@ -55,6 +57,8 @@ class Classifier(Protocol):
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
 
     def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
 
     def train(self, mode: bool = True) -> Any: ...
 

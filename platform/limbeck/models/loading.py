@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _WANTED = ("*.json", "*.txt", "*.model", "model*.safetensors")
-_SAFE = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
+SAFE = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def load_classifier(name: Path | str, classes: Sequence[str], device: torch.devi
 
     folder = resolve(name)
     with quiet():
-        model, report = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True, **_SAFE)
+        model, report = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True, **SAFE)
     if missing := sorted(report["missing_keys"]):
         what = f"not a fitted classifier: its weights lack {', '.join(missing)}. Give it as `base` to fit one"
         raise UserError(Problem(str(name), what))
@@ -142,7 +142,7 @@ def _name_classes(config: Any, classes: Sequence[str]) -> None:
     config.problem_type = "single_label_classification" if classes else "regression"
 
 
-def from_base(name: Path | str, classes: Sequence[str], seed: int, device: torch.device | str = "cpu") -> HubClassifier:
+def load_base(name: Path | str, classes: Sequence[str], seed: int, device: torch.device | str = "cpu") -> HubClassifier:
     """Return a classifier on a pretrained encoder, its fresh head (and any missing weight) drawn from `seed`."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -151,7 +151,7 @@ def from_base(name: Path | str, classes: Sequence[str], seed: int, device: torch
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         _name_classes(config, classes)
         model = AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, ignore_mismatched_sizes=True, **_SAFE
+            folder, config=config, ignore_mismatched_sizes=True, **SAFE
         )
     return HubClassifier(model).to(device)
 

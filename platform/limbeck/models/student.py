@@ -10,7 +10,7 @@ from limbeck.config import Config
 from limbeck.errors import Problem, UserError
 from limbeck.models.classifier import HubClassifier
 from limbeck.models.families import ModelFacts
-from limbeck.models.loading import class_names, from_base, seeded
+from limbeck.models.loading import class_names, load_base, seeded
 from limbeck.models.selection import copy_weights
 
 
@@ -113,7 +113,7 @@ def new_student(config: StudentConfig, teacher: HubClassifier, seed: int) -> Hub
     """
     device = next(teacher.parameters()).device
     if config.checkpoint is not None:
-        student = from_base(config.checkpoint, class_names(teacher), seed)
+        student = load_base(config.checkpoint, class_names(teacher), seed)
     else:
         sizes = student_sizes(config, teacher.facts)
         student = _build(sizes, teacher, config.dropout, seed)
