@@ -10,6 +10,7 @@ from pydantic import Field
 
 from limbeck.config import Config
 from limbeck.dotted import within
+from limbeck.errors import UserError
 from limbeck.faults import Fault
 
 REFERENCE = "reference"
@@ -37,9 +38,10 @@ class AblateConfig(Config):
     """
 
     design: Literal["leave-one-out", "add-one-in", "factorial"]
-    factors: dict[str, dict[str, Any]] = Field(min_length=1)
+    factors: dict[str, dict[str, Any]] = Field(min_length=1, max_length=64)
     """Name -> the change that takes the component out of the base (or replaces it)."""
-    resolution: int | None = Field(default=None, ge=3, le=6)
+    resolution: int | None = None
+    """3, 4 or 5: the smallest fraction of a factorial design that keeps that much apart. Default: all of it."""
 
     def faults(self) -> list[Fault]:
         """What the types cannot say: names fit for tables, and factors that can be combined."""
@@ -52,7 +54,16 @@ class AblateConfig(Config):
             found.append(Fault("resolution", "belongs to a factorial design"))
         if self.design != "leave-one-out":
             found += self._clashes()
+        if self.design == "factorial":
+            found += self._unfit()
         return found
+
+    def _unfit(self) -> list[Fault]:
+        try:
+            self.combinations()
+        except UserError as error:
+            return [Fault(problem.where, problem.what) for problem in error.problems]
+        return []
 
     def _clashes(self) -> list[Fault]:
         return [
@@ -62,10 +73,6 @@ class AblateConfig(Config):
             if any(within(path, earlier) or within(earlier, path) for earlier in self.factors[one])
         ]
 
-    def most_cells(self) -> int:
-        """Return a bound on the number of cells of one task."""
-        return 2 ** len(self.factors) if self.design == "factorial" else len(self.factors) + 1
-
     def combinations(self) -> list[tuple[str, ...]]:
         """Return the applied factors of every cell, the reference first."""
         names = tuple(self.factors)
@@ -73,12 +80,9 @@ class AblateConfig(Config):
             return [(), *((name,) for name in names)]
         if self.design == "add-one-in":
             return [names, *(tuple(n for n in names if n != name) for name in names)]
-        if self.resolution is None:
-            rows: Sequence[Sequence[Any]] = list(itertools.product((0, 1), repeat=len(names)))
-        else:
-            from limbeck.compare import fractional_design  # brings SciPy
+        from limbeck.compare import factorial_design  # brings SciPy
 
-            rows = fractional_design(len(names), self.resolution)
+        rows = factorial_design(names, self.resolution).levels
         return [tuple(name for name, level in zip(names, row, strict=True) if level > 0) for row in rows]
 
     def cells(self) -> list[Cell]:

@@ -202,7 +202,7 @@ def _count_faults(plan: Plan) -> list[Fault]:
     if plan.kind == "grid":
         section, count = "vary", math.prod(len(domain.grid() or ()) for domain in plan.vary.values())
     elif plan.ablate is not None:
-        section, count = "ablate", plan.ablate.most_cells() * max(1, len(plan.tasks))
+        section, count = "ablate", len(plan.cells())
     else:
         return []
     return [Fault(section, f"makes up to {count:,} cells; at most {MOST_CELLS:,}")] if count > MOST_CELLS else []
