@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Byte code is compiled when a module is first imported, and only for those that are.
+PIP := $(BIN)/python -m pip install -qq --no-input --no-compile
 TORCH := $(shell sed -n 's/^\(torch==.*\)$$/\1/p' constraints.txt)
 RUNS := runs
 FILES := platform tests dashboards
@@ -22,9 +24,10 @@ setup: $(STAMP)  ## Create the virtual environment .venv with everything
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "limbeck needs Python 3.11 or newer; try: make PYTHON=python3.11 $@")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-input $(TORCH)
-	$(BIN)/python -m pip install --quiet --no-input --constraint constraints.txt --editable '.[dev,postgresql,onnx]'
-	touch $(STAMP)
+	@echo "installing into $(VENV): once, a few minutes"
+	$(PIP) $(TORCH)
+	$(PIP) --constraint constraints.txt --editable '.[dev,postgresql,onnx]'
+	@touch $(STAMP)
 
 quickstart: $(STAMP)  ## Distil a film-review classifier end to end and export the best student
 	$(BIN)/limbeck sweep search_spaces/quickstart.yaml --home $(RUNS)
@@ -44,8 +47,8 @@ format: $(STAMP)  ## Lay out the code and sort its imports
 	$(BIN)/ruff check --fix $(FILES)
 	$(BIN)/ruff format $(FILES)
 
-bench: $(STAMP)  ## Run the benchmarks of tests/benchmarks
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+bench: $(STAMP)  ## Run the benchmarks
+	$(BIN)/python -m pytest -m bench
 
 soak: $(STAMP)  ## Run the long test with random kills
 	$(BIN)/python -m pytest -m soak

@@ -64,7 +64,8 @@ def _validate(arguments: argparse.Namespace) -> int:
     seeds = ", ".join(map(str, plan.seeds))
     print(f"{plan.name}: {plan.kind} on {plan.task} ({goals})")
     configurations = plan.trials // len(plan.seeds)
-    print(f"  trials  {plan.trials}: {configurations} configurations x {len(plan.seeds)} seeds ({seeds})")
+    many = "s" if configurations != 1 else ""
+    print(f"  trials  {plan.trials}: {configurations} configuration{many} x {len(plan.seeds)} (seeds {seeds})")
     if plan.kind == "search":
         print(f"  search  {plan.search.sampler}, early stop: {plan.search.early_stop}")
     for path, domain in plan.vary.items():
