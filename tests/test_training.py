@@ -1,0 +1,255 @@
+"""A trial from its first step to its last, broken off and resumed, gone wrong and put right."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import worlds
+from limbeck.errors import UserError
+from limbeck.metrics import evaluate
+from limbeck.supplies import Supplies
+from limbeck.training import Progress, Result, TrialFailed, Worker, train
+from limbeck.trial import TrialSpec
+
+MATE = {
+    "name": "mate",
+    "generator_steps": 2,
+    "student_steps": 5,
+    "generator": {**worlds.SMALL_GENERATOR, "learning_rate": 1e-4},
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Supplies]:
+    folder = tmp_path_factory.mktemp("world")
+    return worlds.base_trial(folder), worlds.supplies(folder)
+
+
+class Diary:
+    """Keeps what a trial reports, and breaks it off where told to."""
+
+    def __init__(self, break_at: int | None = None) -> None:
+        self.entries: list[Progress] = []
+        self._break_at = break_at
+
+    def __call__(self, progress: Progress) -> None:
+        self.entries.append(progress)
+        if progress.updates == self._break_at:
+            raise KeyboardInterrupt
+
+
+def run(spec: TrialSpec, supplies: Supplies, folder: Path, diary: Diary | None = None) -> Result:
+    ticks = iter(range(10**9))
+    result = train(spec, Worker(folder, report=diary or Diary(), clock=lambda: float(next(ticks))), supplies)
+    assert result is not None
+    return result
+
+
+def weights(result: Result) -> dict[str, torch.Tensor]:
+    return load_file(result.student / "model.safetensors")
+
+
+def test_a_trial_leaves_a_student_that_loads_and_says_what_was_recorded(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    diary = Diary()
+    result = run(worlds.spec(base), supplies, tmp_path, diary)
+    assert [entry.updates for entry in diary.entries] == [10, 20, 30]
+    assert result.metrics["test/accuracy"] > 0.8
+    assert 0.5 < result.metrics["retention"] <= 1.3
+    model = AutoModelForSequenceClassification.from_pretrained(result.student).eval()
+    tokenizer = AutoTokenizer.from_pretrained(result.student)
+    assert model.config.id2label == {0: "bad", 1: "good"}
+    task = supplies.task(worlds.spec(base).task)
+    with torch.no_grad():
+        logits = model(**tokenizer(task.test.columns[0], padding=True, return_tensors="pt")).logits.numpy()
+    stored = np.load(result.predictions / "test.npy")
+    np.testing.assert_allclose(logits, stored.astype(np.float32), atol=5e-3)
+    assert evaluate("accuracy", logits, task.test.labels) == pytest.approx(result.metrics["test/accuracy"], abs=0.011)
+    assert not list((tmp_path / "checkpoints").glob("step-*"))
+
+
+def test_the_test_set_is_not_read_before_the_end(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
+    base, supplies = world
+    diary = Diary()
+    run(worlds.spec(base), supplies, tmp_path, diary)
+    assert not [name for entry in diary.entries for name in entry.metrics if name.startswith("test")]
+
+
+@pytest.mark.parametrize("method", [{"name": "kd"}, MATE], ids=["kd", "mate"])
+def test_broken_off_and_resumed_equals_uninterrupted(
+    method: dict[str, Any], world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    spec = worlds.spec(base, method)
+    whole_diary, torn_diary = Diary(), Diary(break_at=20)
+    whole = run(spec, supplies, tmp_path / "whole", whole_diary)
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, supplies, tmp_path / "torn", torn_diary)
+    second_diary = Diary()
+    resumed = run(spec, supplies, tmp_path / "torn", second_diary)
+    assert [entry.updates for entry in second_diary.entries] == [30]
+    whole_metrics, resumed_metrics = (
+        {k: v for k, v in r.metrics.items() if "seconds" not in k} for r in (whole, resumed)
+    )
+    assert resumed_metrics == whole_metrics
+    expected, got = weights(whole), weights(resumed)
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    assert second_diary.entries[0].metrics == whole_diary.entries[2].metrics
+
+
+def test_the_same_seed_gives_the_same_student_and_another_seed_another(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    first, second, other = (
+        weights(run(worlds.spec(base, seed=seed), supplies, tmp_path / name))
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_torn_checkpoint_gives_way_to_the_one_before(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base, supplies = world
+    spec = worlds.spec(base)
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, supplies, tmp_path / "torn", Diary(break_at=20))
+    newest = sorted((tmp_path / "torn/checkpoints").glob("step-*"))[-1]
+    with (newest / "tensors.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    diary = Diary()
+    resumed = run(spec, supplies, tmp_path / "torn", diary)
+    assert [entry.updates for entry in diary.entries] == [20, 30]
+    assert "damaged" in caplog.text
+    assert resumed.metrics["test/accuracy"] == run(spec, supplies, tmp_path / "whole").metrics["test/accuracy"]
+
+
+def test_a_finished_trial_is_not_run_again(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
+    base, supplies = world
+    first = run(worlds.spec(base), supplies, tmp_path)
+    diary = Diary()
+    assert run(worlds.spec(base), supplies, tmp_path, diary) == first
+    assert diary.entries == []
+
+
+def test_told_to_stop_it_stops_after_an_evaluation(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
+    base, supplies = world
+    diary = Diary()
+    worker = Worker(tmp_path, report=diary, should_stop=lambda: True)
+    assert train(worlds.spec(base), worker, supplies) is None
+    assert [entry.updates for entry in diary.entries] == [10]
+
+
+def test_divergence_fails_with_a_reason(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
+    base, supplies = world
+    spec = worlds.spec(base, training={"learning_rate": 1e38})
+    with pytest.raises(TrialFailed, match="diverged before update 10"):
+        run(spec, supplies, tmp_path)
+
+
+def test_training_rows_are_drawn_by_the_seed_and_bound_the_epochs(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    training = {**base["training"], "rows": 64, "epochs": 2}
+    del training["updates"]
+    spec = TrialSpec.model_validate({**base, "training": training})
+    diary = Diary()
+    run(spec, supplies, tmp_path, diary)
+    assert diary.entries[-1].updates == 8
+    assert diary.entries[-1].metrics["epoch"] == 2
+
+
+def test_a_time_budget_ends_the_trial(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
+    base, supplies = world
+    diary = Diary()
+    # The clock of these tests moves by one a look, so a step takes one second.
+    result = run(worlds.spec(base, training={"seconds": 7.0}), supplies, tmp_path, diary)
+    assert result.metrics["updates"] == 7
+
+
+def test_generated_text_is_diagnosed_and_shown(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
+    base, supplies = world
+    diary = Diary()
+    run(worlds.spec(base, MATE), supplies, tmp_path, diary)
+    last = diary.entries[-1]
+    for name in ("replaced_share", "same_share", "flip_rate", "divergence_before", "divergence_after", "perplexity"):
+        assert np.isfinite(last.metrics[f"invented/{name}"])
+    assert len(last.examples) == 20
+    pair = last.examples[0]
+    assert pair["original"][0] == "[CLS]"
+    differing = [i for i, (a, b) in enumerate(zip(pair["original"], pair["invented"], strict=True)) if a != b]
+    assert set(differing) <= set(pair["changed"])
+    assert sum(pair["teacher_after"]) == pytest.approx(1, abs=1e-3)
+    json.dumps(last.examples)
+
+
+def test_what_is_shared_is_made_once(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
+    base, _ = world
+    said: list[str] = []
+    folder = tmp_path / "cache"
+    first = worlds.supplies(folder)
+    first.prepare(worlds.spec(base, MATE))
+    again = Supplies(first.cache.__class__(first.cache.root), say=said.append)
+    again.prepare(worlds.spec(base, MATE, seed=3))
+    assert again.cache.misses == {}
+    assert any("teacher" in line and "from the cache" in line for line in said)
+    assert any("generator" in line and "from the cache" in line for line in said)
+
+
+def test_a_damaged_cache_is_built_again(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base, _ = world
+    first = worlds.supplies(tmp_path)
+    before = first.prepared(worlds.spec(base)).teacher_metric("selection")
+    path = next((tmp_path / "cache/teachers").glob("*/model.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    again = worlds.supplies(tmp_path)
+    assert again.prepared(worlds.spec(base)).teacher_metric("selection") == before
+    assert "damaged" in caplog.text
+
+
+def test_a_teacher_at_chance_is_refused_with_the_likely_cause(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    untaught = {**base["teacher"], "epochs": 0.01, "learning_rate": 1e-9}
+    with pytest.raises(UserError, match=r"no better than chance.*label order may differ"):
+        supplies.prepared(worlds.spec(base, teacher=untaught))
+
+
+def test_two_supplies_share_the_teachers_weights_by_memory_map(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    prepared = supplies.prepared(worlds.spec(base))
+    assert isinstance(prepared.teacher_logits["train"], np.memmap)
+    mapped = Path("/proc/self/maps").read_text()
+    teachers = str(supplies.cache.root / "teachers")
+    assert teachers in mapped
+
+
+@pytest.mark.parametrize("change", [lambda s: replace(s, rank=1)], ids=["rank 1"])
+def test_only_the_first_worker_writes(
+    change: Callable[[Worker], Worker], world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    worker = change(Worker(tmp_path, world_size=2))
+    assert train(worlds.spec(base), worker, supplies) is None
+    assert not list(tmp_path.rglob("*.safetensors"))
