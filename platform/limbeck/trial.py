@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny
 
 from limbeck.config import Config, content_hash
+from limbeck.errors import did_you_mean
 from limbeck.methods import METHODS
 from limbeck.methods.base import MethodConfig
 from limbeck.models import StudentConfig
@@ -47,9 +48,7 @@ def _method(value: Any) -> Any:
         raise ValueError(f"a method needs a name, one of: {', '.join(METHODS)}")
     fields = dict(value)
     name = fields.pop("name")
-    if name not in METHODS:
-        from limbeck.errors import did_you_mean
-
+    if not isinstance(name, str) or name not in METHODS:
         raise ValueError(f"no such method: {name!r}. {did_you_mean(str(name), METHODS)}")
     return METHODS[name].Config(**fields)
 
@@ -65,10 +64,6 @@ class TrialSpec(Config):
     sources: tuple[TaskConfig, ...] = ()
     """Other tasks with the same classes whose training rows a cross-domain method may use."""
     seed: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _updates_known(self) -> "TrialSpec":
-        return self
 
     @property
     def id(self) -> str:
