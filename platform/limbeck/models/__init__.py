@@ -13,7 +13,7 @@ from limbeck.models.loading import (
     save_classifier,
 )
 from limbeck.models.student import StudentConfig, StudentSizes, new_student, student_sizes
-from limbeck.models.vocabulary import check_same_vocabulary
+from limbeck.models.vocabulary import check_same_tables, check_same_vocabulary
 
 __all__ = [
     "Classifier",
@@ -25,6 +25,7 @@ __all__ = [
     "Output",
     "StudentConfig",
     "StudentSizes",
+    "check_same_tables",
     "check_same_vocabulary",
     "class_names",
     "fit_generator",

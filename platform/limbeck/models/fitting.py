@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limbeck.encoding import Batch, Encoded, Order, Vocabulary, by_length, collate, take, to_device
+from limbeck.encoding import Encoded, Order, Vocabulary, by_length, collate, take, to_device
 from limbeck.errors import Problem, UserError
 from limbeck.models.generator import Generator, GeneratorConfig
 from limbeck.noise import derived_seed
@@ -78,7 +78,7 @@ class _Task:
         device = self.generator.embedding.weight.device
         batch = to_device(collate(split, rows, self.vocabulary, split.labels[:, None]), device)
         noise = torch.rand(batch.input_ids.shape, generator=torch.Generator().manual_seed(draw)).to(device)
-        hidden = hide_words(batch, self.config.fit_mask_rate, noise)
+        hidden = hide_words(batch.maskable, self.config.fit_mask_rate, noise)
         ids = batch.input_ids.masked_fill(hidden, self.vocabulary.mask or 0)
         with autocast(self.precision, device):
             states = self.generator.encode(ids, batch.attention_mask, batch.token_type_ids)
@@ -86,10 +86,10 @@ class _Task:
         return scores.float(), batch.input_ids[hidden]
 
 
-def hide_words(batch: Batch, rate: float, noise: Tensor) -> Tensor:
+def hide_words(maskable: Tensor, rate: float, noise: Tensor) -> Tensor:
     """Return (B, n) bool: maskable words whose `noise` (B, n), uniform, is below `rate`, and each row's lowest."""
-    noise = noise.masked_fill(~batch.maskable, 2.0)
-    return batch.maskable & (noise <= noise.amin(1, keepdim=True).clamp(min=rate))
+    noise = noise.masked_fill(~maskable, 2.0)
+    return maskable & (noise <= noise.amin(1, keepdim=True).clamp(min=rate))
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.config import Config
 from limbeck.errors import Problem, UserError
-from limbeck.models.families import FAMILIES, facts_of, side_inputs
+from limbeck.models.families import FAMILIES, family_of, side_inputs
 from limbeck.models.loading import SAFE, quiet, resolve, seeded
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Generator(nn.Module):
 
     def __init__(self, model: "PreTrainedModel", fresh: bool = False) -> None:
         super().__init__()
-        facts_of(model.config)
+        family_of(model.config.model_type, "generator")
         self.model = model
         self.fresh = fresh
         """Whether its head was made here and knows no word yet."""

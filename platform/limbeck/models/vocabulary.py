@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from torch import nn
+
 from limbeck.errors import Problem, UserError
 
 
@@ -20,15 +22,30 @@ def check_same_vocabulary(tokenizers: Mapping[str, Tokenizer]) -> None:
         raise UserError(*problems)
 
 
+def check_same_tables(tables: Mapping[str, nn.Embedding]) -> None:
+    """Raise UserError when embedding tables differ in rows: some models pad theirs beyond the vocabulary."""
+    (first, reference), *others = ((role, table.num_embeddings) for role, table in tables.items())
+    problems = [
+        Problem(role, f"its embedding table has {rows} rows, but that of the {first} has {reference}")
+        for role, rows in others
+        if rows != reference
+    ]
+    if problems:
+        raise UserError(*problems)
+
+
 def _difference(first: str, reference: Mapping[str, int], role: str, vocab: Mapping[str, int]) -> Problem | None:
     if reference == vocab:
         return None
-    by_id = {i: t for t, i in reference.items()}
-    other = {i: t for t, i in vocab.items()}
-    place = min(i for i in by_id.keys() | other.keys() if by_id.get(i) != other.get(i))
-    here, there = (repr(table[place]) if place in table else "nothing" for table in (by_id, other))
+    # Pairs, because a vocabulary may give two tokens one id.
+    place, _ = min((i, token) for token, i in reference.items() ^ vocab.items())
+    there, here = (_at(place, table) for table in (reference, vocab))
     return Problem(
         role,
         f"the vocabulary ({len(vocab)} tokens) is not that of the {first} ({len(reference)} tokens): "
-        f"id {place} is {there} here and {here} there. Use models of one tokenizer.",
+        f"id {place} is {there} there and {here} here. Use models of one tokenizer.",
     )
+
+
+def _at(place: int, vocab: Mapping[str, int]) -> str:
+    return " and ".join(sorted(repr(token) for token, i in vocab.items() if i == place)) or "nothing"
