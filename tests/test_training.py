@@ -16,7 +16,8 @@ import worlds
 from limbeck.errors import UserError
 from limbeck.metrics import evaluate
 from limbeck.supplies import Supplies
-from limbeck.training import Progress, Result, TrialFailed, Worker, train
+from limbeck.training import train
+from limbeck.worker import Progress, Result, TrialFailed, Worker
 from limbeck.trial import TrialSpec
 
 MATE = {

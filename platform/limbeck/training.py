@@ -1,96 +1,26 @@
 """One trial: its loop, its evaluations, its checkpoints, and the student it ends with. Knows nothing of Ray."""
 
-import json
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from limbeck import checkpoint
-from limbeck.diagnosis import diagnose, pairs
 from limbeck.encoding import Batch, Encoded, Order, Reader, joined, take
-from limbeck.evaluate import logits_over
+from limbeck.examination import Examiner
 from limbeck.methods import METHODS
 from limbeck.methods.base import STUDENT, Method, Parts, TaskFacts
-from limbeck.metrics import agreement, ece, retention
 from limbeck.models import new_student, parameters, parameters_non_embedding, save_classifier
 from limbeck.noise import RowNoise, derived_seed
 from limbeck.optimise import Optimiser, autocast, warmup_decay
 from limbeck.supplies import SELECTION, TEST, TRAIN, Prepared, Supplies
 from limbeck.tasks import subsample
 from limbeck.trial import TrialSpec
-
-RESULT = "result.json"
-DIAGNOSED_ROWS = 64
-
-
-class TrialFailed(Exception):
-    """The trial's own numbers went wrong (it diverged); its message is the reason the user reads."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a trial tells between evaluations."""
-
-    updates: int
-    updates_total: int
-    seconds: float
-    """Training seconds so far, evaluations left out."""
-    metrics: dict[str, float]
-    checkpoint: Path | None
-    examples: list[dict[str, Any]]
-    """Pairs of original and invented text; empty where nothing is invented."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished trial leaves in its folder."""
-
-    metrics: dict[str, float]
-    parameters: int
-    seconds: float
-    student: Path
-    """A Hugging Face folder."""
-    predictions: Path
-    """Holds <split>.npy, teacher-<split>.npy (N, C) float16 logits and gold-<split>.npy labels."""
-
-
-def _nothing(_: Sequence[Tensor]) -> None:
-    return None
-
-
-def _itself(x: Tensor) -> Tensor:
-    return x
-
-
-def _ignore(_: Progress) -> None:
-    return None
-
-
-def _never() -> bool:
-    return False
-
-
-@dataclass(frozen=True)
-class Worker:
-    """The one seam between a trial and the machine or cluster it runs on. The defaults are one lone process."""
-
-    folder: Path
-    """Where the trial's checkpoints and results go. A checkpoint found there is resumed from."""
-    rank: int = 0
-    world_size: int = 1
-    average: Callable[[Sequence[Tensor]], None] = _nothing
-    """Replace tensors by their mean over the workers, in place."""
-    gather: Callable[[Tensor], Tensor] = _itself
-    report: Callable[[Progress], None] = _ignore
-    should_stop: Callable[[], bool] = _never
-    clock: Callable[[], float] = time.perf_counter
+from limbeck.worker import Progress, Result, TrialFailed, Worker, read_result, write_result
 
 
 def train(spec: TrialSpec, worker: Worker, supplies: Supplies) -> Result | None:
@@ -98,9 +28,8 @@ def train(spec: TrialSpec, worker: Worker, supplies: Supplies) -> Result | None:
 
     Raises TrialFailed when the loss is no longer a number.
     """
-    finished = worker.folder / RESULT
-    if finished.is_file():
-        return _read_result(worker.folder)
+    if (finished := read_result(worker.folder)) is not None:
+        return finished
     run = _Run(spec, worker, supplies)
     run.resume()
     if not run.to_the_end():
@@ -132,6 +61,7 @@ class _Run:
         self.data = data
         self.reader = Reader(data, logits, prepared.vocabulary, self.device)
         self.student = new_student(spec.student, prepared.teacher, derived_seed(spec.seed, "init")).to(self.device)
+        self.examiner = Examiner(prepared, self.student, self.device)
         self.method = self._method(prepared, supplies)
         self.optimisers = self._optimisers()
         self.order = Order(self.data.lengths, spec.training.batch_size, derived_seed(spec.seed, "order"))
@@ -264,10 +194,10 @@ class _Run:
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise TrialFailed(f"diverged before update {self.updates}: {', '.join(bad)} is not a finite number")
-        metrics |= self._scores(SELECTION)
+        metrics |= self.examiner.scores(SELECTION)
         metrics["retention"] = metrics.get(f"{SELECTION}/retention", math.nan)
         metrics["learning_rate_share"] = warmup_decay(min(1.0, self._done()), self.spec.training.warmup)
-        found, examples = self._diagnosis()
+        found, examples = self.examiner.diagnosis(self.method, derived_seed(self.spec.seed, "diagnosis"))
         metrics |= found
         metrics["epoch"] = self.updates * self.spec.training.batch_size / len(self.data)
         self.last_evaluated = self.updates
@@ -281,43 +211,6 @@ class _Run:
         self.worker.average(means)
         self.sums = {}
         return {name: float(value) for name, value in zip(names, means, strict=True)}
-
-    def _logits(self, split: str) -> np.ndarray:
-        prepared = self.prepared
-        return logits_over(self.student, prepared.splits[split], prepared.vocabulary, prepared.precision, self.device)
-
-    def _scores(self, split: str, logits: np.ndarray | None = None) -> dict[str, float]:
-        """Metric, retention, agreement with the teacher and calibration of the student on a split."""
-        prepared, labels = self.prepared, np.asarray(self.prepared.splits[split].labels)
-        logits = self._logits(split) if logits is None else logits
-        name, teacher = prepared.task.metric, prepared.teacher_logits[split]
-        value = prepared.metric(split, logits)
-        out = {f"{split}/{name}": value}
-        kept = retention(value, prepared.teacher_metric(split))
-        if kept is not None:
-            out[f"{split}/retention"] = kept
-        if prepared.task.classes:
-            out[f"{split}/agreement"], out[f"{split}/kl"] = agreement(logits, teacher)
-            out[f"{split}/ece"] = ece(prepared.task.splits[split].scored(logits), labels)
-        return out
-
-    def _diagnosis(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """Look at what the method invents from the first rows of the selection split."""
-        prepared = self.prepared
-        split, logits = prepared.splits[SELECTION], prepared.teacher_logits[SELECTION]
-        rows = range(min(DIAGNOSED_ROWS, len(split)))
-        batch = Reader(split, logits, prepared.vocabulary, self.device).read(rows)
-        noise = RowNoise(derived_seed(self.spec.seed, "diagnosis"), 0, range(len(rows)), self.device)
-        self.student.eval()
-        with torch.no_grad(), autocast(prepared.precision, self.device):
-            invented = self.method.invent(batch, noise)
-            if invented is None:
-                return {}, []
-            clean = self.student(
-                input_ids=batch.input_ids, attention_mask=batch.attention_mask, token_type_ids=batch.token_type_ids
-            )
-        said = clean.logits.float().cpu().numpy()
-        return diagnose(batch, said, invented), pairs(batch, said, invented, prepared.tokenizer)
 
     def _keep_best(self, metric: float) -> None:
         if metric > self.state.best_metric:
@@ -358,13 +251,13 @@ class _Run:
             self.student.load_state_dict(self.best)
         if self.worker.rank != 0:
             return None
-        metrics = self._scores(SELECTION)
+        metrics = self.examiner.scores(SELECTION)
         metrics["retention"] = metrics.get(f"{SELECTION}/retention", math.nan)
         predictions = self.worker.folder / "predictions"
         predictions.mkdir(parents=True, exist_ok=True)
         for split in (TEST, *self.prepared.task.others):
-            logits = self._logits(split)
-            metrics |= self._scores(split, logits)
+            logits = self.examiner.logits(split)
+            metrics |= self.examiner.scores(split, logits)
             metrics[f"teacher/{split}/{self.prepared.task.metric}"] = self.prepared.teacher_metric(split)
             np.save(predictions / f"{split}.npy", logits.astype(np.float16))
             np.save(predictions / f"teacher-{split}.npy", self.prepared.teacher_logits[split].astype(np.float16))
@@ -373,9 +266,9 @@ class _Run:
         metrics |= self._sizes()
         student = self.worker.folder / "student"
         save_classifier(self.student, self.prepared.tokenizer, student, self.prepared.task.classes)
-        _write_result(self.worker.folder, metrics)
+        write_result(self.worker.folder, metrics)
         checkpoint.remove_all(self.worker.folder / "checkpoints")
-        return _read_result(self.worker.folder)
+        return read_result(self.worker.folder)
 
     def _sizes(self) -> dict[str, float]:
         teacher = self.prepared.teacher
@@ -389,22 +282,3 @@ class _Run:
             "updates": float(self.updates),
             **{f"updates/{name}": float(count) for name, count in self.state.updates.items() if name != STUDENT},
         }
-
-
-def _write_result(folder: Path, metrics: Mapping[str, float]) -> None:
-    clean = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    work = folder / f".{RESULT}"
-    work.write_text(json.dumps(clean, indent=1))
-    work.rename(folder / RESULT)
-
-
-def _read_result(folder: Path) -> Result:
-    raw = json.loads((folder / RESULT).read_text())
-    metrics = {name: math.nan if value is None else float(value) for name, value in raw.items()}
-    return Result(
-        metrics=metrics,
-        parameters=int(metrics["parameters"]),
-        seconds=metrics["train_seconds"],
-        student=folder / "student",
-        predictions=folder / "predictions",
-    )

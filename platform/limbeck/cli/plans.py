@@ -1,4 +1,4 @@
-"""`limbeck validate`, `trial` and `sweep`: what a plan would do, and doing it."""
+"""`limbeck validate` and `trial`: what a plan would do, and doing one trial of it."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from limbeck.errors import Problem, UserError
 
 if TYPE_CHECKING:
     from limbeck.plan import Plan
-    from limbeck.training import Progress, Result
+    from limbeck.worker import Progress, Result
     from limbeck.trial import TrialSpec
 
 CELLS_SHOWN = 12
@@ -46,7 +46,7 @@ def register(commands: Commands) -> None:
     add_json(parser)
 
 
-def _load(arguments: argparse.Namespace, extra: tuple[str, ...] = ()) -> "Plan":
+def load(arguments: argparse.Namespace, extra: tuple[str, ...] = ()) -> "Plan":
     """Read the plan with its changes, and say what it warns of."""
     from limbeck.plan import load_plan
     from limbeck.resources import find_plan
@@ -58,7 +58,7 @@ def _load(arguments: argparse.Namespace, extra: tuple[str, ...] = ()) -> "Plan":
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    plan = _load(arguments)
+    plan = load(arguments)
     cells = plan.cells()
     goals = ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
     seeds = ", ".join(map(str, plan.seeds))
@@ -114,12 +114,12 @@ def duration(seconds: float) -> str:
 
 
 def _trial(arguments: argparse.Namespace) -> int:
-    plan = _load(arguments)
+    plan = load(arguments)
     spec = plan.spec({}, plan.seeds[0])
     folder = (places(arguments).folder / "trials" / plan.name / spec.id).absolute()
     if arguments.fresh:
         shutil.rmtree(folder, ignore_errors=True)
-    from limbeck.training import TrialFailed
+    from limbeck.worker import TrialFailed
 
     try:
         result = _run(spec, folder, _device(arguments.device))
@@ -150,7 +150,8 @@ def _run(spec: "TrialSpec", folder: Path, device: str) -> "Result":
     from rich.console import Console
 
     from limbeck.supplies import Supplies
-    from limbeck.training import Worker, train
+    from limbeck.training import train
+    from limbeck.worker import Worker
 
     console = Console(stderr=True, highlight=False)
     supplies = Supplies(cache(), device, say=console.print)
