@@ -193,13 +193,14 @@ class Supplies:
         wanted = [config.model_dump(mode="json"), base_key(base), fingerprint, tokenizer_key(tokenizer)]
 
         def build(folder: Path) -> None:
-            columns = [*task.train.columns, list(task.unlabelled)]
-            texts = [text for column in columns for text in column]
+            texts = reading(task, config.fit_updates * config.fit_batch_size)
             examples = Examples(columns=(texts,), labels=np.zeros(len(texts), np.int64))
-            split = encode(examples, tokenizer, config.fit_max_tokens, self.cache, fingerprint)
-            generator = new_generator(base, config, seed=0, device=self.device)
-            fit_generator(generator, split, prepared.vocabulary, config, prepared.precision, self._say)
+            named = f"{fingerprint}/{len(texts)}"
+            split = encode(examples, tokenizer, config.fit_max_tokens, self.cache, named)
+            generator = new_generator(base, config, config.seed, self.device)
+            fit = fit_generator(generator, split, prepared.vocabulary, config, prepared.precision, self._say)
             save_generator(generator, folder)
+            (folder / "fit.json").write_text(json.dumps(vars(fit)))
 
         where = f"generator with {config.layers} layers on {task.name}"
         folder = self._cached("generators", [*wanted, prepared.precision], build, where)
@@ -212,6 +213,19 @@ class Supplies:
             self._say(f"{what}: from the cache")
         self._seen.add(folder)
         return folder
+
+
+def reading(task: Task, wanted: int) -> list[str]:
+    """About `wanted` texts to fit a generator on: the task's own and unlabelled ones in equal parts.
+
+    Left to their numbers, the unlabelled texts would drown the task's own, which are what the generator will rewrite.
+    """
+    own = [text for column in task.train.columns for text in column]
+    half = max(1, min(wanted // 2, len(task.unlabelled)))
+    if not task.unlabelled:
+        return own
+    spread = np.linspace(0, len(task.unlabelled) - 1, half).astype(int)
+    return own * max(1, round(half / len(own))) + [task.unlabelled[i] for i in spread]
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:
