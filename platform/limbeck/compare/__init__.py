@@ -3,7 +3,7 @@
 from limbeck.compare.ablation import AblationRow, ablation_table
 from limbeck.compare.budget import Budget, equal_budget
 from limbeck.compare.cells import Cell, make_cell, retention_scores
-from limbeck.compare.designs import Design, alias_groups, factorial_design, term_name
+from limbeck.compare.designs import AliasGroup, Design, alias_groups, factorial_design, term_name
 from limbeck.compare.effects import EffectRow, factorial_effects
 from limbeck.compare.intervals import Interval, Resampling, difference_interval, interval
 from limbeck.compare.paired import (
@@ -27,6 +27,7 @@ from limbeck.compare.scaling import ScalingCurve, cost_to_reach, scaling_curve
 
 __all__ = [
     "AblationRow",
+    "AliasGroup",
     "Budget",
     "Cell",
     "Design",

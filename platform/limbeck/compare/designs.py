@@ -30,6 +30,7 @@ _GENERATORS: dict[tuple[int, int], tuple[str, ...]] = {
     (8, 5): ("G=ABCD", "H=ABEF"),
 }
 """(factors, resolution asked for) -> generators of the smallest fraction; a pair that is not here needs every run.
+A generator of an even number of letters is taken with a minus, which keeps the run with every factor off.
 Source: Montgomery, Design and Analysis of Experiments, 8th edition (2013), table 8.14."""
 
 
@@ -62,23 +63,48 @@ def factorial_design(factors: Sequence[str], resolution: int | None = None) -> D
     levels = 2 * ((np.arange(2**free)[:, None] >> np.arange(free)) & 1) - 1
     for word in words:
         sources = [ord(letter) - ord("A") for letter in word[2:]]
-        levels = np.column_stack([levels, levels[:, sources].prod(axis=1)])
-    named = tuple(f"{letters[word[0]]} = {' × '.join(letters[letter] for letter in word[2:])}" for word in words)
+        levels = np.column_stack([levels, _sign(word) * levels[:, sources].prod(axis=1)])
+    named = tuple(
+        f"{letters[word[0]]} = {'−' if _sign(word) < 0 else ''}{term_name([letters[letter] for letter in word[2:]])}"
+        for word in words
+    )
     return Design(tuple(factors), levels.astype(np.int8), named, _resolution(words))
 
 
-def alias_groups(design: Design, order: int = 2) -> list[tuple[Term, ...]]:
+@dataclass(frozen=True)
+class AliasGroup:
+    """A term of the lowest order, and those the design cannot tell from it, each with the sign it enters by."""
+
+    term: Term
+    others: tuple[tuple[int, Term], ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """Return how the other terms are printed."""
+        return tuple(f"{'−' if sign < 0 else ''}{term_name(term)}" for sign, term in self.others)
+
+
+def alias_groups(design: Design, order: int = 2) -> list[AliasGroup]:
     """Return the terms of up to `order` factors, grouped by what this design cannot tell apart, lowest order first."""
-    groups: dict[bytes, list[Term]] = {}
+    groups: dict[bytes, AliasGroup] = {}
     for size in range(1, order + 1):
         for term in combinations(design.factors, size):
-            groups.setdefault(design.column(term).tobytes(), []).append(term)
-    return [tuple(group) for group in groups.values()]
+            column = design.column(term)
+            sign = 1 if column.tobytes() in groups else -1
+            known = groups.get((sign * column).tobytes())
+            if known is None:
+                groups[column.tobytes()] = AliasGroup(term)
+            else:
+                groups[(sign * column).tobytes()] = AliasGroup(known.term, (*known.others, (sign, term)))
+    return list(groups.values())
 
 
-def term_name(term: Term) -> str:
+def term_name(term: Sequence[str]) -> str:
     """Return how a term is printed."""
     return " × ".join(term)
+
+
+def _sign(word: str) -> int:
+    return 1 if len(word[2:]) % 2 else -1
 
 
 def _resolution(words: Sequence[str]) -> int | None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from limbeck.compare.cells import Cell, check_cells, shared_seeds
 from limbeck.compare.crossed import parts
-from limbeck.compare.designs import Design, Term, alias_groups, term_name
+from limbeck.compare.designs import AliasGroup, Design, alias_groups, term_name
 from limbeck.compare.intervals import Resampling, bounds
 from limbeck.compare.paired import cohens_dz, holm, p_values
 
@@ -21,7 +21,7 @@ class EffectRow:
 
     term: str
     aliases: tuple[str, ...]
-    """Terms that this design cannot tell from `term`: the estimate is the sum of their effects."""
+    """Terms that this design cannot tell from `term`: they enter the estimate too, with the sign printed."""
     n_seeds: int
     estimate: float | None
     low: float | None
@@ -50,7 +50,7 @@ def factorial_effects(
     seeds = shared_seeds(cells)
     if not seeds:
         return [_empty(group, missing) for group in groups]
-    signs = np.stack([design.column(group[0]) for group in groups]) * (2 / len(cells))
+    signs = np.stack([design.column(group.term) for group in groups]) * (2 / len(cells))
     given = parts(
         [np.tensordot(signs, np.stack(runs), axes=1) for runs in zip(*(c.at(seeds) for c in cells), strict=True)]
     )
@@ -59,8 +59,8 @@ def factorial_effects(
     p = p_values(given, how.draws_for(len(groups)), rng).tolist() if tested else [None] * len(groups)
     return [
         EffectRow(
-            term=term_name(group[0]),
-            aliases=tuple(map(term_name, group[1:])),
+            term=term_name(group.term),
+            aliases=group.names(),
             n_seeds=len(seeds),
             estimate=float(given.mean[i]),
             low=float(low[i]),
@@ -74,6 +74,5 @@ def factorial_effects(
     ]
 
 
-def _empty(group: tuple[Term, ...], missing: tuple[str, ...]) -> EffectRow:
-    aliases = tuple(map(term_name, group[1:]))
-    return EffectRow(term_name(group[0]), aliases, 0, None, None, None, None, None, None, missing)
+def _empty(group: AliasGroup, missing: tuple[str, ...]) -> EffectRow:
+    return EffectRow(term_name(group.term), group.names(), 0, None, None, None, None, None, None, missing)

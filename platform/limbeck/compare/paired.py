@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from limbeck.compare.crossed import Array, Floats, Parts, draws, flips, parts
+from limbeck.compare.crossed import Array, Floats, Parts, draws, flips, in_batches, parts
 from limbeck.compare.intervals import Resampling, as_tasks, require_paired
 
 _EXACT_SEEDS = 16
-_DRAWS_AT_A_TIME = 4_000
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,8 @@ def p_values(given: Parts, count: int, rng: np.random.Generator) -> Floats:
     # The draws are made in float32: what equals the data up to rounding counts as equal.
     bar = np.abs(given.mean) * (1 - 1e-6)
     beyond = np.zeros(len(bar))
-    for start in range(0, count, _DRAWS_AT_A_TIME):
-        signs = flips(sizes, min(_DRAWS_AT_A_TIME, count - start), rng)
-        beyond += (np.abs(draws(given, signs, rng)) >= bar[:, None].astype(np.float32)).sum(axis=1)
+    for some in in_batches(sizes, count):
+        beyond += (np.abs(draws(given, flips(sizes, some, rng), rng)) >= bar[:, None].astype(np.float32)).sum(axis=1)
     return np.asarray((1 + beyond) / (1 + count), np.float64)
 
 
