@@ -30,7 +30,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 quickstart: $(STAMP)  ## Distil a film-review classifier end to end and export the best student
-	$(BIN)/limbeck sweep search_spaces/quickstart.yaml --home $(RUNS)
+	@if $(BIN)/limbeck sweeps --json --home $(RUNS) 2>/dev/null | grep -q '"name": "quickstart"'; then \
+	  $(BIN)/limbeck sweep --resume quickstart --home $(RUNS); \
+	else $(BIN)/limbeck sweep search_spaces/quickstart.yaml --home $(RUNS); fi
 	$(BIN)/limbeck leaderboard quickstart --home $(RUNS)
 	$(BIN)/limbeck export quickstart --home $(RUNS) --format hf --to $(RUNS)/quickstart-best
 

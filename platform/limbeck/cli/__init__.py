@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Sequence
 
 from limbeck import __version__
-from limbeck.cli import catalogue, models, plans, results
-from limbeck.cli.places import EPILOG
+from limbeck.cli import catalogue, models, plans, results, sweep
+from limbeck.cli.places import EPILOG, HelpFormatter
 from limbeck.errors import UserError
 
 DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -41,12 +41,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="limbeck",
         description="Distil big text classifiers into small ones, and search and compare how.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"limbeck {__version__}")
     parser.add_argument("--verbose", action="store_true", help="show what the libraries underneath say, too")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (plans, results, models, catalogue):
+    for group in (plans, sweep, results, models, catalogue):
         group.register(commands)
     return parser
 

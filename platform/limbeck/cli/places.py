@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 Commands = Any
 """What `add_subparsers` returns; argparse keeps the type's name to itself."""
 
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps examples as they are written, and a command of any length on the line of its explanation."""
+
+    def __init__(self, prog: str, width: int | None = None) -> None:
+        super().__init__(prog, max_help_position=28, width=width)
+        # argparse forgets the indentation of commands when it measures them and would break the line of the longest.
+        self._action_max_length = 16
+
+
 EPILOG = """\
 environment:
   LIMBECK_HOME      where runs go (default ./runs; --home)
@@ -79,7 +89,7 @@ def add_command(commands: Commands, name: str, help: str, run: Any, examples: Se
         help=help,
         description=help[0].upper() + help[1:] + ".",
         epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.set_defaults(run=run)
     return parser
@@ -98,9 +108,14 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
-def add_plan(parser: argparse.ArgumentParser) -> None:
+def add_plan(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """Add the plan and changes to it."""
-    parser.add_argument("plan", metavar="PLAN", help="a plan file, or the name of a shipped one, such as quickstart")
+    parser.add_argument(
+        "plan",
+        metavar="PLAN",
+        nargs="?" if optional else None,
+        help="a plan file, or the name of a shipped one, such as quickstart",
+    )
     parser.add_argument(
         "--set",
         action="append",

@@ -14,8 +14,8 @@ from limbeck.errors import Problem, UserError
 
 if TYPE_CHECKING:
     from limbeck.plan import Plan
-    from limbeck.worker import Progress, Result
     from limbeck.trial import TrialSpec
+    from limbeck.worker import Progress, Result
 
 CELLS_SHOWN = 12
 

@@ -1,0 +1,96 @@
+"""`limbeck sweep`: run a plan's trials, or go on with them."""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from limbeck.cli.places import Commands, Places, add_command, add_places, add_plan, cache, places
+from limbeck.cli.plans import load
+from limbeck.cli.results import print_leaderboard
+from limbeck.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    from limbeck.plan import Plan
+
+
+def register(commands: Commands) -> None:
+    """Add the command of this module."""
+    parser = add_command(
+        commands,
+        "sweep",
+        "run a plan's trials on Ray, here or on a cluster",
+        _run,
+        [
+            "limbeck sweep quickstart",
+            "limbeck sweep search_spaces/mate.yaml --set training.epochs=1 --trials 10 --name mate-short",
+            "limbeck sweep --resume mate-short",
+        ],
+    )
+    add_plan(parser, optional=True)
+    parser.add_argument("--trials", type=int, metavar="N", help="configurations to try (search.trials of the plan)")
+    parser.add_argument("--name", metavar="NAME", help="the sweep's name (default: the plan's)")
+    parser.add_argument("--resume", metavar="NAME", help="go on with a sweep that was interrupted")
+    parser.add_argument(
+        "--address", metavar="A", help="a Ray cluster, such as auto or head:6379 (default: start Ray here)"
+    )
+    add_places(parser)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    where = places(arguments)
+    plan = _resumed(arguments, where) if arguments.resume else _new(arguments)
+    from limbeck.cluster.sweep import Site, run_sweep
+    from limbeck.store import open_reader
+
+    site = Site(where.folder, where.database, cache().root, arguments.address)
+    result = run_sweep(plan, site, resume=bool(arguments.resume))
+    if result.state == "interrupted":
+        return result.exit_code
+    with open_reader(where.database) as results:
+        print_leaderboard(results, plan.name)
+    if result.standing.failed:
+        print(f"{result.standing.failed} of {result.standing.ended} trials failed; the table says why", file=sys.stderr)
+    if result.standing.complete:
+        print(_next(plan.name, arguments))
+    return result.exit_code
+
+
+def _new(arguments: argparse.Namespace) -> "Plan":
+    if arguments.plan is None:
+        raise UserError(Problem("sweep", "give a plan file, the name of a shipped plan, or --resume NAME"))
+    return load(arguments, _extra(arguments))
+
+
+def _extra(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return `--trials` and `--name` as changes to the plan."""
+    trials = () if arguments.trials is None else (f"search.trials={arguments.trials}",)
+    return trials if arguments.name is None else (*trials, f"name={json.dumps(arguments.name)}")
+
+
+def _resumed(arguments: argparse.Namespace, where: Places) -> "Plan":
+    """Return the plan the sweep was started with. UserError: what was given now would make another one."""
+    from limbeck.cluster.sweep import stored_plan
+
+    name = arguments.resume
+    plan = stored_plan(where.database, name)
+    if arguments.name not in (None, name):
+        raise UserError(Problem("--name", f"a resumed sweep keeps its name, {name}"))
+    if arguments.plan is None:
+        if arguments.overrides or arguments.trials is not None:
+            raise UserError(Problem("--resume", "a resumed sweep keeps its plan: leave --set and --trials out"))
+    else:
+        arguments.name = name
+        if load(arguments, _extra(arguments)).hash != plan.hash:
+            what = f"differs from the plan sweep {name} was started with; leave it out, or give a new --name"
+            raise UserError(Problem(arguments.plan, what))
+    return plan
+
+
+def _next(name: str, arguments: argparse.Namespace) -> str:
+    """Return what to type next, with the places that were given."""
+    given = [f" --{flag} {getattr(arguments, flag)}" for flag in ("home", "database") if getattr(arguments, flag)]
+    place = "".join(given)
+    return f"""next:
+  limbeck export {name} --format hf --to {name}-best{place}
+  limbeck leaderboard {name} --json{place}"""
