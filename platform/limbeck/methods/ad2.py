@@ -1,7 +1,7 @@
 """AD²: noise on the student's word embeddings, where the student strays furthest from the teacher's clean answer.
 
 e = W_S[x];  q = p_T(x)        min_S  (1−a)·CE + a·τ²·KL(q‖S(e)) + λ·τ²·KL(q‖S(e+δ*))
-δ* by K steps of projected ascent, per example, zero on pads and specials:  δ ← Π_ε(δ + η·g/‖g‖_F)
+δ* by K steps of projected ascent, per example, zero on pads and specials:  δ ← Π_ε(δ + η·g/‖g‖)
 
 The teacher labels the clean text, so its answers come from the cache.
 
@@ -20,25 +20,38 @@ from limbeck.encoding import Batch
 from limbeck.errors import Problem
 from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, Setting, StepLoss, Trainable, evaluating
 from limbeck.methods.losses import divergence, supervised
-from limbeck.methods.perturbation import Ball, Norm, gradient_at, nearest_tokens, start, step_uphill, words
+from limbeck.methods.perturbation import (
+    TINY,
+    Ball,
+    Norm,
+    example_size,
+    gradient_at,
+    nearest_tokens,
+    scaled,
+    start,
+    step_uphill,
+    words,
+)
 from limbeck.noise import RowNoise
 
 
 class Ad2Config(MethodConfig):
-    """Every number but `weight` is our choice: the paper does not print them."""
+    """Every number is our choice: the paper prints none of them in public."""
 
     name: Literal["ad2"] = "ad2"
     steps: PositiveInt = 1
     """K: ascent steps."""
     step_size: PositiveFloat = 0.5
-    """η: length of a step, in units of the embedding space, over the whole example."""
+    """η: size of a step over the whole example, in the measure of `norm`. One word's embedding is about 1 long."""
     norm: Norm = "l2"
+    """l2: Frobenius norm of an example's perturbation; linf: its largest number."""
     radius: NonNegativeFloat = 0.0
-    """ε: 0 leaves the perturbation free."""
-    initial_sigma: NonNegativeFloat = 0.01
-    """Standard deviation of the start."""
+    """ε: largest size of a perturbation; 0 sets no bound."""
+    initial_size: NonNegativeFloat = 0.01
+    """Of the random start, in the measure of `norm`. Where teacher and student agree there is no slope at 0."""
     adversary: Literal["teacher", "gold", "random"] = "teacher"
-    """What the ascent climbs: divergence from the teacher, the gold label's loss, or nothing (noise of that length)."""
+    """What the ascent climbs: divergence from the teacher, or the gold label's loss. `random` climbs as `teacher` does,
+    then replaces the perturbation by noise of the same size: the control for its direction."""
     average_steps: bool = False
     """Learn at every point of the ascent (as FreeLB does) and not only at its end."""
     weight: NonNegativeFloat = 1.0
@@ -93,19 +106,20 @@ class Ad2:
 
         def objective(delta: Tensor) -> Tensor:
             logits = self._logits(batch, clean + delta)
-            # The step's length does not depend on the gradient's, so a mean over the batch serves every example.
+            # A step is as long whatever the gradient's length, so a mean over the batch serves every example.
             return supervised(logits, batch.labels) if config.adversary == "gold" else self._soft(batch, logits)
 
-        delta = start(noise.normal(shape[1] * shape[2]).view(shape), config.initial_sigma, ball, allowed)
+        def uniform() -> Tensor:
+            return 2 * noise.uniform(shape[1] * shape[2]).view(shape) - 1
+
+        delta = start(uniform(), config.initial_size, ball, allowed)
         path = []
         with evaluating(self._student):
             for _ in range(config.steps):
-                if config.adversary == "random":
-                    uphill = noise.normal(shape[1] * shape[2]).view(shape)
-                else:
-                    uphill = gradient_at(delta, objective)
-                delta = step_uphill(delta, uphill, config.step_size, ball, allowed)
+                delta = step_uphill(delta, gradient_at(delta, objective), config.step_size, ball, allowed)
                 path.append(delta)
+        if config.adversary == "random":
+            return [scaled(uniform(), example_size(delta, config.norm), config.norm, allowed) for delta in path]
         return path
 
     def loss(self, batch: Batch, phase: str, noise: RowNoise) -> StepLoss:
@@ -120,8 +134,9 @@ class Ad2:
         adversarial = torch.stack([self._soft(batch, logits) for logits in others]).mean()
         total = (1 - config.distillation) * gold + config.distillation * soft + config.weight * adversarial
         terms = {"cross_entropy": gold, "distillation": soft, "adversarial": adversarial}
-        size = path[-1].flatten(1).norm(dim=1).mean() / clean_words.detach().flatten(1).norm(dim=1).mean()
-        return StepLoss(total, {**{k: v.detach() for k, v in terms.items()}, "relative_perturbation": size})
+        sizes = [example_size(x * batch.maskable.unsqueeze(-1), "l2").mean() for x in (path[-1], clean_words.detach())]
+        share = sizes[0] / sizes[1].clamp(min=TINY)
+        return StepLoss(total, {**{k: v.detach() for k, v in terms.items()}, "relative_perturbation": share})
 
     def invent(self, batch: Batch, noise: RowNoise) -> Invented | None:
         """The perturbed batch, shown as the nearest tokens; the teacher's answer is the clean one by construction."""

@@ -3,7 +3,7 @@
 L = (1−a)·CE + a·τ²·KL(p_T‖p_S) + w·τ²·KL(p_T(x′)‖p_S(x′)), x′ a random swap, deletion or insertion of x
 
 *Source* EDA, Wei and Zou 2019, arXiv 1901.11196; teacher labels as in TinyBERT, Jiao et al. 2020, arXiv 1909.10351.
-*Differs from the source*: see `edits.py`, and 1. edits are drawn anew at every step, not once before training.
+*Differs from the source*: see docs/methods/eda.md, which numbers every difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,9 @@ class EdaConfig(MethodConfig):
     edit_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """α: edits a row / its tokens; at least one."""
     weight: NonNegativeFloat = 1.0
+    """w of the edits' term."""
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """a: share of the clean soft labels; the gold labels have the rest."""
     temperature: PositiveFloat = 2.0
 
 

@@ -1,8 +1,7 @@
 """Text edits without synonyms, on tokens: swap, delete, insert.
 
 *Source* EDA, Wei and Zou 2019, arXiv 1901.11196, section 2, operations RS, RD and RI.
-*Differs from the source* 1. Units are word pieces. 2. What is inserted is a token of the same text, as there is no
-thesaurus; synonym replacement is left out for the same reason.
+*Differs from the source*: see docs/methods/eda.md, which numbers every difference.
 """
 
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from limbeck.encoding import Batch, Vocabulary
 from limbeck.noise import RowNoise
 
 OPERATIONS = ("swap", "delete", "insert")
+LONGEST = 512
+"""Tokens that every supported family reads."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +30,28 @@ class Edited:
 def edit_row(tokens: list[int], free: list[int], share: float, draws: np.ndarray) -> tuple[list[int], list[int]]:
     """Edit one row; returns its tokens and, for each, the place it came from.
 
-    `free` lists the places that may change; max(1, round(share·len(free))) edits of one kind are made; `draws` is an
-    endless enough supply of U[0, 1).
+    `free` lists the places that may change; max(1, round(share·len(free))) edits of one kind are made; `draws` holds
+    1 + 2·edits numbers of U[0, 1): one for the kind, then two an edit. One free token is never deleted, and a row of
+    LONGEST tokens does not grow.
     """
-    places = list(range(len(tokens)))
+    out, places, free = list(tokens), list(range(len(tokens))), list(free)
     if not free:
-        return list(tokens), places
-    out, supply = list(tokens), iter(draws.tolist())
+        return out, places
+    supply = iter(draws.tolist())
     operation = OPERATIONS[int(next(supply) * len(OPERATIONS))]
     for _ in range(max(1, round(share * len(free)))):
-        first, second = (free[int(next(supply) * len(free))] for _ in range(2))
+        number, draw = int(next(supply) * len(free)), next(supply)
+        place = free[number]
         if operation == "swap":
-            i, j = (min(k, len(out) - 1) for k in (first, second))
-            out[i], out[j] = out[j], out[i]
+            other = free[(number + 1 + int(draw * (len(free) - 1))) % len(free)]
+            out[place], out[other] = out[other], out[place]
         elif operation == "delete" and len(free) > 1:
-            gone = free.index(first)
-            del out[first], places[first]
-            free = [k - (k > first) for k in free[:gone] + free[gone + 1 :]]
-        elif operation == "insert":
-            out.insert(first + 1, out[second])
-            places.insert(first + 1, places[first])
-            free = sorted([k + (k > first) for k in free] + [first + 1])
+            del out[place], places[place]
+            free = [k - (k > place) for k in free if k != place]
+        elif operation == "insert" and len(out) < LONGEST:
+            out.insert(place + 1, out[free[int(draw * len(free))]])
+            places.insert(place + 1, places[place])
+            free = sorted([k + (k > place) for k in free] + [place + 1])
     return out, places
 
 

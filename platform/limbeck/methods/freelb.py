@@ -1,10 +1,9 @@
 """FreeLB: embedding noise that raises the distillation loss, with the gradients of every ascent step averaged.
 
-L = (1/K) Σ_k L_kd(e + δ_k),  δ_{k+1} = Π_ε(δ_k + η·g_k/‖g_k‖_F),  L_kd = (1−a)·CE + a·τ²·KL
+L = (1/K) Σ_k L_kd(e + δ_k),  δ_{k+1} = Π_ε(δ_k + η·g_k/‖g_k‖),  L_kd = (1−a)·CE + a·τ²·KL
 
 *Source* Zhu et al. 2020, arXiv 1909.11764, algorithm 1; zhuchen03/FreeLB.
-*Differs from the source* 1. The loss is distillation's, not the gold labels' alone, so that it stands beside `kd`.
-2. Specials are not perturbed. 3. Dropout is drawn anew in every pass.
+*Differs from the source*: see docs/methods/freelb.md, which numbers every difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,10 +26,15 @@ class FreelbConfig(MethodConfig):
 
     name: Literal["freelb"] = "freelb"
     steps: PositiveInt = 2
+    """K: passes, of which each but the last ends with a step uphill."""
     step_size: PositiveFloat = 0.1
+    """η: size of a step over the whole example, in the measure of `norm`."""
     norm: Norm = "l2"
+    """l2: Frobenius norm of an example's perturbation; linf: its largest number."""
     radius: NonNegativeFloat = 0.3
-    initial_sigma: NonNegativeFloat = 0.01
+    """ε: largest size of a perturbation; 0 sets no bound."""
+    initial_size: NonNegativeFloat = 0.1
+    """Of the random start, in the measure of `norm`."""
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
     temperature: PositiveFloat = 2.0
 
@@ -76,7 +80,8 @@ class Freelb:
         """Losses at each step, and the last point's logits and δ."""
         config, ball = self._config, Ball(self._config.norm, self._config.radius)
         n, d = batch.input_ids.shape[1], self._student.embedding.weight.shape[1]
-        delta = start(noise.normal(n * d).view(-1, n, d), config.initial_sigma, ball, batch.maskable)
+        uniform = 2 * noise.uniform(n * d).view(-1, n, d) - 1
+        delta = start(uniform, config.initial_size, ball, batch.maskable)
         losses: list[Tensor] = []
         logits = batch.teacher_logits
         for k in range(config.steps):

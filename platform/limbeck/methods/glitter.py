@@ -1,12 +1,12 @@
 """Glitter: of k augmentations made beforehand, learn from those on which teacher and student differ most.
 
-L = (1−a)·CE + a·τ²·KL(p_T‖p_S) + w·τ²·mean over the m of k edits with the largest KL(p_T(x′)‖p_S(x′))
+L = (1−a)·CE + a·τ²·KL(p_T‖p_S) + w·mean of τ²·KL(p_T(x′)‖p_S(x′)) over the m of k edits x′ where it is largest
 
 A discrete adversary without a generator: it selects where MATE-KD searches.
 
-*Source* Kamalloo, Rezagholizadeh, Ghodsi 2022, arXiv 2203.03137, section 3; huawei-noah/Efficient-NLP.
-*Differs from the source* 1. The pool is text edits (`edits.py`), a function of row and number, made again when needed
-instead of stored; the teacher's answers to it are stored. 2. The student judges with dropout off.
+*Source* Kamalloo, Rezagholizadeh, Ghodsi 2022, Findings of ACL (2022.findings-acl.84), section 3;
+huawei-noah/Efficient-NLP @3e6840c, `Glitter/src/glitter/modeling_glitter.py`.
+*Differs from the source*: see docs/methods/glitter.md, which numbers every difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from limbeck.methods.base import (
 )
 from limbeck.methods.eda import logits_on, shown
 from limbeck.methods.edits import Edited, edit
-from limbeck.methods.losses import divergence, supervised
+from limbeck.methods.losses import divergence, divergence_rows, supervised
 from limbeck.noise import RowNoise
 
 
@@ -44,8 +44,11 @@ class GlitterConfig(MethodConfig):
     chosen: PositiveInt = 1
     """m: of which this many are learnt from at a time."""
     edit_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """α: edits a row / its tokens; at least one."""
     weight: NonNegativeFloat = 1.0
+    """w of the chosen edits' term."""
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """a: share of the clean soft labels; the gold labels have the rest."""
     temperature: PositiveFloat = 2.0
 
     @model_validator(mode="after")
@@ -118,7 +121,8 @@ class Glitter:
             self._pool.asked[batch.rows] = True
         with evaluating(self._parts.student):
             student = torch.stack([logits_on(self._parts.student, e) for e in pool], 1)
-        return pool, known, gap(known, student, self._parts.task.regression).topk(self._config.chosen, 1).indices
+        gaps = divergence_rows(known, student, "kl", self._config.temperature, self._parts.task.regression)
+        return pool, known, gaps.topk(self._config.chosen, 1).indices
 
     def loss(self, batch: Batch, phase: str, noise: RowNoise) -> StepLoss:
         """Gold labels, clean soft labels, and the soft labels of the chosen edits."""
@@ -146,14 +150,6 @@ class Glitter:
         lines = torch.arange(len(batch), device=chosen.device)
         hardest = pick(pool, chosen[:, 0])
         return shown(hardest, batch, answers[lines, chosen[:, 0]], logits_on(self._parts.student, hardest))
-
-
-def gap(teacher: Tensor, student: Tensor, regression: bool) -> Tensor:
-    """(B, k, C) twice → (B, k): KL(p_T‖p_S) of each candidate, or the squared difference for regression."""
-    if regression:
-        return (teacher - student).square().sum(-1)
-    log_t, log_s = teacher.log_softmax(-1), student.log_softmax(-1)
-    return (log_t.exp() * (log_t - log_s)).sum(-1)
 
 
 def pick(pool: list[Edited], which: Tensor) -> Edited:

@@ -7,7 +7,7 @@
    never learns from; return G_t = Σ_k γ^(k−t) r_k within a window; REINFORCE with a running-mean baseline and an
    entropy bonus.
 
-*Source* Feng, Li, Huang, Zhang 2021, arXiv 2101.08106 (no released code): abstract and public notes.
+*Source* Feng, Qiu, Li, Zheng, Shen 2021, arXiv 2101.08106 (no released code): abstract and public notes.
 *Differs from the source*: see docs/methods/l2a.md, which numbers every choice the paper leaves open.
 """
 
@@ -22,10 +22,21 @@ from torch import Tensor, nn
 
 from limbeck.config import Config
 from limbeck.encoding import Batch
-from limbeck.errors import Problem
-from limbeck.methods.base import STUDENT, Invented, MethodConfig, Parts, Setting, StepLoss, Trainable, evaluating
+from limbeck.errors import Problem, UserError
+from limbeck.methods.base import (
+    STUDENT,
+    Invented,
+    MethodConfig,
+    Parts,
+    Setting,
+    StepLoss,
+    TaskFacts,
+    Trainable,
+    evaluating,
+)
 from limbeck.methods.losses import divergence_rows, supervised_rows
-from limbeck.methods.masking import invent_inputs, mask_id, no_generator
+from limbeck.methods.masking import Masked, invent_inputs, logits_of, mask_id, no_generator, perplexity
+from limbeck.methods.reinforce import Selector
 from limbeck.models import Classifier, GeneratorConfig
 from limbeck.noise import RowNoise
 from limbeck.tasks import subsample
@@ -65,52 +76,12 @@ class L2aConfig(MethodConfig):
     entropy: NonNegativeFloat = 0.01
     baseline_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     reward_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of the target's training rows kept for the reward (64 at most); the student never learns from them."""
+    """Share of the target's training rows kept for the reward (64 at most, but one a class): never learnt from."""
     reward: Literal["metric", "loss"] = "loss"
     """Change of the accuracy (or squared error) on the reward rows, or of the loss there, which is finer."""
     temperature: PositiveFloat = 1.0
     weights: L2aWeights = L2aWeights()
     generator: GeneratorConfig = GeneratorConfig()
-
-
-class Selector(nn.Module):
-    """The policy, and all that must survive a checkpoint: what it saw and did in this window, and its baseline."""
-
-    centroid: Tensor
-    states: Tensor
-    actions: Tensor
-    rewards: Tensor
-    cursor: Tensor
-    last_score: Tensor
-    baseline: Tensor
-
-    def __init__(self, shape: tuple[int, int, int], hidden: int, centroid: Tensor) -> None:
-        window, candidates, features = shape
-        super().__init__()
-        self.body = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden), nn.Tanh(), nn.Linear(hidden, 1))
-        self.register_buffer("centroid", centroid)
-        self.register_buffer("states", torch.zeros(shape))
-        self.register_buffer("actions", torch.zeros(window, candidates))
-        self.register_buffer("rewards", torch.zeros(window))
-        self.register_buffer("cursor", torch.zeros((), dtype=torch.long))
-        self.register_buffer("last_score", torch.zeros(()))
-        self.register_buffer("baseline", torch.zeros(()))
-
-    def forward(self, states: Tensor) -> Tensor:
-        """(…, F) → (…) logits of keeping."""
-        return self.body(states.float()).squeeze(-1)  # type: ignore[no-any-return]
-
-    def see(self, score: Tensor) -> None:
-        """Take the student's score before a step: its change since the step before is that step's reward."""
-        if self.cursor > 0:
-            self.rewards[self.cursor - 1] = score - self.last_score
-        self.last_score.copy_(score)
-
-    def remember(self, states: Tensor, actions: Tensor) -> None:
-        """Keep the (M, F) states and (M,) actions of one student step."""
-        self.states[self.cursor] = states.float()
-        self.actions[self.cursor] = actions.float()
-        self.cursor += 1
 
 
 class L2a:
@@ -123,11 +94,12 @@ class L2a:
         self._generator = parts.new_generator(config.generator) if config.sweeps else None
         self._mask = mask_id(parts) if config.sweeps else 0
         device = parts.task.labels.device
-        count = min(MAX_REWARD_ROWS, max(2, parts.task.classes, round(config.reward_share * parts.task.rows)))
-        chosen = subsample(parts.task.labels.cpu().numpy(), count, parts.seed)
-        self._reward_rows = torch.zeros(parts.task.rows, dtype=torch.bool, device=device)
-        self._reward_rows[torch.from_numpy(chosen).to(device)] = True
+        chosen = reward_rows(parts.task, config.reward_share, parts.seed)
         self._reward_batch = parts.pool.read(chosen.tolist())
+        learns = np.ones(parts.task.rows, bool)
+        learns[chosen] = False
+        self._own_rows = np.flatnonzero(learns).tolist()
+        self._learns = torch.from_numpy(learns).to(device)
         first, teacher_cls = read_first(parts.teacher, self._reward_batch)
         student_cls = read_first(parts.student, self._reward_batch)[1]
         width = teacher_cls.shape[1] + student_cls.shape[1] + 2 * first.shape[1] + 3
@@ -176,23 +148,30 @@ class L2a:
     # -- candidates -----------------------------------------------------------------------------------------------
 
     def _seeds(self, noise: RowNoise) -> list[int]:
-        """(B·c,) numbers in the pool that the candidates start from."""
-        rows, total = self._parts.task.rows, len(self._parts.pool)
+        """(B·c,) numbers in the pool that the candidates start from: never those of reward rows."""
+        own, rows, total = self._own_rows, self._parts.task.rows, len(self._parts.pool)
         draws = noise.uniform(2 * self._config.candidates).reshape(-1, 2).tolist()
         share = self._config.source_share if total > rows else 0.0
-        return [rows + int(place * (total - rows)) if kind < share else int(place * rows) for kind, place in draws]
+        return [
+            rows + int(place * (total - rows)) if kind < share else own[int(place * len(own))] for kind, place in draws
+        ]
 
     @torch.no_grad()
     def _candidates(self, noise: RowNoise) -> Batch:
-        """B·c sentences after the resampling sweeps."""
-        batch = self._parts.pool.read(self._seeds(noise))
-        if self._generator is None:
-            return batch
+        """B·c sentences after the resampling sweeps, as wide as the widest of all workers: a row's noise is as wide."""
+        parts, batch = self._parts, self._parts.pool.read(self._seeds(noise))
+        widths = parts.gather(torch.tensor([batch.input_ids.shape[1]], device=batch.input_ids.device))
+        batch = padded(batch, int(widths.max()), parts.vocabulary.pad)
         streams = noise.repeated(self._config.candidates)
         for _ in range(self._config.sweeps):
-            tokens, _ = invent_inputs(self._generator, batch, self._config.mask_rate, self._mask, streams)
-            batch = with_tokens(batch, tokens)
+            batch, _ = self._sweep(batch, streams)
         return batch
+
+    def _sweep(self, batch: Batch, noise: RowNoise) -> tuple[Batch, Masked]:
+        """The batch with some of its tokens resampled, and which."""
+        assert self._generator is not None
+        tokens, masked = invent_inputs(self._generator, batch, self._config.mask_rate, self._mask, noise)
+        return replace(batch, input_ids=tokens), masked
 
     @torch.no_grad()
     def _states(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -208,21 +187,18 @@ class L2a:
 
     @torch.no_grad()
     def _keep(self, states: Tensor, similarity: Tensor, noise: RowNoise) -> Tensor:
-        """(M,) 1 for kept candidates; at least one of all workers' candidates is kept."""
-        config = self._config
+        """(M,) 1 for kept candidates. Where none would be, the one that came closest is."""
+        config, gather = self._config, self._parts.gather
         draws = noise.uniform(config.candidates).reshape(-1)
         if config.selector == "none":
             return torch.ones_like(draws)
         if config.selector == "similarity":
-            everyone = self._parts.gather(similarity)
-            return (similarity >= everyone.quantile(1 - config.keep_rate)).float()
-        chance = torch.full_like(draws, config.keep_rate)
-        if config.selector == "learned":
-            chance = torch.sigmoid(self._selector(states))
-        keep = (draws < chance).float()
-        if self._parts.gather(keep).sum() == 0:
-            keep = (chance >= self._parts.gather(chance).max()).float()
-        return keep
+            margin = similarity - gather(similarity).quantile(1 - config.keep_rate)
+        elif config.selector == "random":
+            margin = config.keep_rate - draws
+        else:
+            margin = torch.sigmoid(self._selector(states)) - draws
+        return (margin >= gather(margin).max().clamp(max=0)).float()
 
     # -- the student ----------------------------------------------------------------------------------------------
 
@@ -234,8 +210,8 @@ class L2a:
         if config.selector == "learned":
             self._selector.see(self._score())
             self._selector.remember(parts.gather(states), parts.gather(keep))
-        clean, other = logits(parts.student, batch), logits(parts.student, made)
-        learn = (~self._reward_rows[batch.rows]).float()
+        clean, other = (logits_of(parts.student, b, b.input_ids) for b in (batch, made))
+        learn = self._learns[batch.rows].float()
 
         def soft(teacher: Tensor, student: Tensor) -> Tensor:
             return divergence_rows(teacher, student, "kl", config.temperature, parts.task.regression)
@@ -259,7 +235,7 @@ class L2a:
         """() the student on the reward rows: higher is better."""
         batch = self._reward_batch
         with evaluating(self._parts.student):
-            said = logits(self._parts.student, batch)
+            said = logits_of(self._parts.student, batch, batch.input_ids)
         if self._config.reward == "metric" and not self._parts.task.regression:
             return (said.argmax(-1) == batch.labels).float().mean()
         return -supervised_rows(said, batch.labels).mean()
@@ -269,59 +245,37 @@ class L2a:
     def _selector_loss(self) -> StepLoss:
         selector, config = self._selector, self._config
         selector.see(self._score())
-        seen = int(selector.cursor)
-        returns = discounted(selector.rewards[:seen], config.discount)
-        total = policy_loss(
-            selector(selector.states[:seen]), selector.actions[:seen], returns - selector.baseline, config.entropy
+        total = selector.lesson(config.discount, config.entropy, config.baseline_momentum)
+        return StepLoss(
+            total, {"selector_reward": selector.rewards.mean(), "selector_baseline": selector.baseline.clone()}
         )
-        momentum = config.baseline_momentum
-        selector.baseline.copy_(momentum * selector.baseline + (1 - momentum) * returns.mean())
-        selector.cursor.zero_()
-        reward = selector.rewards[:seen].mean()
-        return StepLoss(total, {"selector_reward": reward, "selector_baseline": selector.baseline.clone()})
 
     @torch.no_grad()
     def invent(self, batch: Batch, noise: RowNoise) -> Invented | None:
         """The batch's own sentences after the resampling sweeps; nothing where there is no generator."""
         if self._generator is None:
             return None
-        made, changed = batch, torch.zeros_like(batch.maskable)
-        for _ in range(self._config.sweeps):
-            tokens, masked = invent_inputs(self._generator, made, self._config.mask_rate, self._mask, noise)
-            made, changed = with_tokens(made, tokens), changed | masked.hidden
+        made, changed = self._sweep(batch, noise)
+        ever = changed.hidden
+        for _ in range(self._config.sweeps - 1):
+            made, changed = self._sweep(made, noise)
+            ever = ever | changed.hidden
         return Invented(
             input_ids=made.input_ids,
-            changed=changed,
-            teacher_logits=logits(self._parts.teacher, made),
-            student_logits=logits(self._parts.student, made),
+            changed=ever,
+            teacher_logits=logits_of(self._parts.teacher, batch, made.input_ids),
+            student_logits=logits_of(self._parts.student, batch, made.input_ids),
+            perplexity=perplexity(self._generator, batch, changed, made.input_ids),
         )
 
 
-def discounted(rewards: Tensor, discount: float) -> Tensor:
-    """(T,) → (T,): G_t = Σ_{k>=t} γ^(k−t) r_k."""
-    steps = torch.arange(len(rewards), device=rewards.device)
-    ahead = (steps[None] - steps[:, None]).clamp(min=0)
-    return (torch.triu(torch.tensor(discount, device=rewards.device) ** ahead) * rewards[None]).sum(1)
-
-
-def policy_loss(keep_logits: Tensor, actions: Tensor, advantages: Tensor, entropy: float) -> Tensor:
-    """REINFORCE: −mean_t A_t·mean_i log π(a_ti | s_ti) − β·mean H(π).
-
-    keep_logits, actions (T, M); advantages (T,). The gradient is that of −E[return] for fixed advantages.
-    *Source* Williams 1992, equation 4.
-    """
-    chosen = -nn.functional.binary_cross_entropy_with_logits(keep_logits, actions, reduction="none")
-    chance = torch.sigmoid(keep_logits)
-    surprise = nn.functional.binary_cross_entropy_with_logits(keep_logits, chance, reduction="none")
-    return -(advantages[:, None] * chosen).mean() - entropy * surprise.mean()
-
-
-def logits(classifier: Classifier, batch: Batch) -> Tensor:
-    """(B, C) float32."""
-    out = classifier(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, token_type_ids=batch.token_type_ids
-    )
-    return out.logits.float()
+def reward_rows(task: TaskFacts, share: float, seed: int) -> np.ndarray:
+    """The numbers of the target's training rows that the reward is measured on: stratified, every class among them."""
+    count = max(2, task.classes, min(MAX_REWARD_ROWS, round(share * task.rows)))
+    if count >= task.rows:
+        what = f"{task.rows}, of which l2a sets {count} apart for its reward: the student needs more"
+        raise UserError(Problem("training.rows", what))
+    return subsample(task.labels.cpu().numpy(), count, seed)
 
 
 @torch.no_grad()
@@ -337,6 +291,17 @@ def read_first(classifier: Classifier, batch: Batch) -> tuple[Tensor, Tensor]:
     return out.logits.float(), out.hidden[-1][:, 0].float()
 
 
-def with_tokens(batch: Batch, tokens: Tensor) -> Batch:
-    """The batch with other tokens in the same places."""
-    return replace(batch, input_ids=tokens)
+def padded(batch: Batch, width: int, pad: int) -> Batch:
+    """The batch with pads up to `width` tokens."""
+
+    def wider(x: Tensor, value: int) -> Tensor:
+        return nn.functional.pad(x, (0, width - x.shape[1]), value=value)
+
+    types = batch.token_type_ids
+    return replace(
+        batch,
+        input_ids=wider(batch.input_ids, pad),
+        attention_mask=wider(batch.attention_mask, 0),
+        token_type_ids=None if types is None else wider(types, 0),
+        maskable=wider(batch.maskable, 0),
+    )

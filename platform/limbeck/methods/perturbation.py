@@ -14,6 +14,7 @@ from limbeck.encoding import Batch
 from limbeck.models import Classifier
 
 Norm = Literal["l2", "linf"]
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class Ball:
     radius: float
 
 
-def example_norm(x: Tensor) -> Tensor:
-    """(B, n, d) → (B, 1, 1): the Frobenius norm of each example."""
-    norms: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    return norms.view(-1, 1, 1)
+def example_size(x: Tensor, norm: Norm) -> Tensor:
+    """(B, n, d) → (B, 1, 1): each example's Frobenius norm (l2) or its largest number (linf)."""
+    sizes: Tensor = torch.linalg.vector_norm(x.flatten(1), 2 if norm == "l2" else torch.inf, dim=1)
+    return sizes.view(-1, 1, 1)
 
 
 def project(delta: Tensor, ball: Ball) -> Tensor:
@@ -36,19 +37,30 @@ def project(delta: Tensor, ball: Ball) -> Tensor:
         return delta
     if ball.norm == "linf":
         return delta.clamp(-ball.radius, ball.radius)
-    return delta * (ball.radius / example_norm(delta).clamp(min=1e-12)).clamp(max=1)
+    return delta * (ball.radius / example_size(delta, "l2").clamp(min=TINY)).clamp(max=1)
 
 
 def step_uphill(delta: Tensor, gradient: Tensor, step_size: float, ball: Ball, allowed: Tensor) -> Tensor:
-    """Π(δ + η·g/‖g‖_F) on the `allowed` (B, n) places, 0 elsewhere. An example without gradient stays where it is."""
-    gradient = gradient * allowed.unsqueeze(-1)
-    direction = gradient / example_norm(gradient).clamp(min=1e-12)
-    return project(delta + step_size * direction, ball) * allowed.unsqueeze(-1)
+    """Π(δ + η·g/‖g‖) on the `allowed` (B, n) places, 0 elsewhere; ‖·‖ is the ball's norm.
+
+    An example without gradient stays where it is.
+    """
+    return project(delta + scaled(gradient, step_size, ball.norm, allowed), ball)
 
 
-def start(normal: Tensor, sigma: float, ball: Ball, allowed: Tensor) -> Tensor:
-    """δ₀ = Π(σ·u) for (B, n, d) standard normal numbers u, 0 outside the `allowed` places."""
-    return project(sigma * normal * allowed.unsqueeze(-1), ball)
+def scaled(direction: Tensor, size: float | Tensor, norm: Norm, allowed: Tensor) -> Tensor:
+    """(B, n, d) `direction` with `size` for each example, 0 outside the `allowed` (B, n) places."""
+    direction = direction * allowed.unsqueeze(-1)
+    return direction * (size / example_size(direction, norm).clamp(min=TINY))
+
+
+def start(uniform: Tensor, size: float, ball: Ball, allowed: Tensor) -> Tensor:
+    """δ₀ = Π(s·u/√(m·d)) for l2, Π(s·u) for linf: (B, n, d) numbers u of U[−1, 1) on m `allowed` places, 0 elsewhere.
+
+    So a start is as large for a long text as for a short one: ‖δ₀‖ ≈ s/√3 (l2), or at most s (linf).
+    """
+    numbers = allowed.sum(1).clamp(min=1) * uniform.shape[2] if ball.norm == "l2" else torch.ones_like(allowed.sum(1))
+    return project(size / numbers.sqrt().view(-1, 1, 1) * uniform * allowed.unsqueeze(-1), ball)
 
 
 def gradient_at(delta: Tensor, objective: Callable[[Tensor], Tensor]) -> Tensor:
