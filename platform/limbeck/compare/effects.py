@@ -51,9 +51,10 @@ def factorial_effects(
     if not seeds:
         return [_empty(group, missing) for group in groups]
     signs = np.stack([design.column(group.term) for group in groups]) * (2 / len(cells))
-    given = parts(
-        [np.tensordot(signs, np.stack(runs), axes=1) for runs in zip(*(c.at(seeds) for c in cells), strict=True)]
-    )
+    contrasts = [
+        np.tensordot(signs, np.stack(task), axes=1) for task in zip(*(c.at(seeds) for c in cells), strict=True)
+    ]
+    given = parts(contrasts, [np.zeros(one.shape[1:]) for one in contrasts])
     low, high = bounds(given, rng, how)
     tested = len(seeds) > 1
     p = p_values(given, how.draws_for(len(groups)), rng).tolist() if tested else [None] * len(groups)
