@@ -54,10 +54,12 @@ class Places:
 
 def places(arguments: argparse.Namespace) -> Places:
     """Return where this command works."""
-    home = arguments.home or os.environ.get("LIMBECK_HOME") or "runs"
+    home = str(arguments.home or os.environ.get("LIMBECK_HOME") or "runs")
     database = arguments.database or os.environ.get("LIMBECK_DATABASE")
     if database is None and "://" in home:
         raise UserError(Problem("--database", f"give a database as well: {home} cannot hold one"))
+    if "://" not in home:
+        home = str(Path(home).expanduser())
     return Places(home, database or f"sqlite:///{Path(home) / 'limbeck.db'}")
 
 
@@ -95,9 +97,15 @@ def add_command(commands: Commands, name: str, help: str, run: Any, examples: Se
     return parser
 
 
+def add_home(parser: argparse.ArgumentParser) -> None:
+    """Add `--home`, for a command that leaves the database alone."""
+    parser.set_defaults(database=None)
+    parser.add_argument("--home", metavar="DIR", help="where runs are kept (default ./runs; LIMBECK_HOME)")
+
+
 def add_places(parser: argparse.ArgumentParser) -> None:
     """Add `--home` and `--database`."""
-    parser.add_argument("--home", metavar="DIR", help="where runs are kept (default ./runs; LIMBECK_HOME)")
+    add_home(parser)
     parser.add_argument(
         "--database", metavar="URL", help="results database (default sqlite:///HOME/limbeck.db; LIMBECK_DATABASE)"
     )

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.cli.places import Commands, add_command, add_json, add_places, add_plan, cache, places
+from limbeck.cli.places import Commands, add_command, add_home, add_json, add_places, add_plan, cache, places
 from limbeck.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def register(commands: Commands) -> None:
         ["limbeck trial kd", "limbeck trial mate --set training.epochs=1 --set method.mask_rate=0.2 --json"],
     )
     add_plan(parser)
-    add_places(parser)
+    add_home(parser)
     parser.add_argument("--device", default=None, metavar="D", help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument("--fresh", action="store_true", help="drop what an earlier run of the same trial left")
     add_json(parser)
@@ -154,7 +154,12 @@ def _run(spec: "TrialSpec", folder: Path, device: str) -> "Result":
     from limbeck.worker import Worker
 
     console = Console(stderr=True, highlight=False)
-    supplies = Supplies(cache(), device, say=console.print)
+
+    def say(line: str) -> None:
+        # What is in brackets is no markup here.
+        console.print(line, markup=False)
+
+    supplies = Supplies(cache(), device, say=say)
     supplies.prepare(spec)
     if (folder / "result.json").is_file():
         console.print("this trial has ended before; --fresh runs it again")
