@@ -1,6 +1,7 @@
 """Every method of the table passes the same checks."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,41 @@ from torch import Tensor
 import toys
 from limbeck import checkpoint
 from limbeck.methods import METHODS
-from limbeck.methods.base import STUDENT, Method, Parts
+from limbeck.methods.base import STUDENT, Method, Parts, Setting
 from limbeck.noise import RowNoise
 from limbeck.optimise import Optimiser
 from limbeck.trial import TrialSpec
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "cilda": {"generator_steps": 2, "student_steps": 3, "generator": {"layers": 1, "learning_rate": 1e-3}},
+    "codir": {"negatives": 5, "projection": 6},
     "mate": {"generator_steps": 2, "student_steps": 3, "generator": {"layers": 1, "learning_rate": 1e-3}},
     "random_mask": {"generator": {"layers": 1}},
     "l2a": {"window": 3, "generator": {"layers": 1}},
+    "pkd": {"project": True},
 }
 """What a method needs to be set to for a short run to visit every phase."""
+ON_REGRESSION: dict[str, dict[str, Any]] = {"codir": {"negatives_from": "random"}}
+"""And what besides where there are no labels."""
+SETTING = Setting(
+    regression=False,
+    masked_lm=True,
+    sources=1,
+    student_layers=2,
+    student_width=8,
+    teacher_layers=3,
+    teacher_width=16,
+)
 
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
 
+def config_of(name: str, regression: bool = False) -> Any:
+    return METHODS[name].Config(**SETTINGS.get(name, {}), **(ON_REGRESSION.get(name, {}) if regression else {}))
+
+
 def build(name: str, parts: Parts) -> Method:
-    return METHODS[name](METHODS[name].Config(**SETTINGS.get(name, {})), parts)
+    return METHODS[name](config_of(name, parts.task.regression), parts)
 
 
 class Run:
@@ -84,7 +103,7 @@ def weights(method: Method) -> dict[str, Tensor]:
 
 
 def test_config_round_trip(name: str) -> None:
-    config = METHODS[name].Config(**SETTINGS.get(name, {}))
+    config = config_of(name)
     assert config.name == name
     spec = TrialSpec.model_validate({"task": "movies", "method": {"name": name, **SETTINGS.get(name, {})}})
     again = TrialSpec.model_validate(spec.model_dump(mode="json"))
@@ -178,6 +197,24 @@ def test_invention_spares_specials_and_pads(name: str) -> None:
         assert torch.equal(invented.input_ids[~batch.maskable], batch.input_ids[~batch.maskable])
         assert invented.teacher_logits.shape == batch.teacher_logits.shape
         assert not invented.student_logits.requires_grad
+
+
+def test_what_runs_here_is_not_refused(name: str) -> None:
+    assert not METHODS[name].refuses(config_of(name), SETTING)
+    assert not METHODS[name].refuses(config_of(name, regression=True), replace(SETTING, regression=True))
+
+
+def test_a_vocabulary_without_a_mask_token_is_refused_by_whoever_masks(name: str) -> None:
+    found = METHODS[name].refuses(config_of(name), replace(SETTING, masked_lm=False))
+    parts = toys.parts()
+    parts = replace(parts, vocabulary=replace(parts.vocabulary, mask=None))
+    if not found:
+        build(name, parts)
+        return
+    assert [problem.where for problem in found] == ["teacher"]
+    assert "mask token" in found[0].what
+    with pytest.raises(ValueError, match="mask token"):
+        build(name, parts)
 
 
 def test_regression_runs(name: str) -> None:
