@@ -1,0 +1,1 @@
+"""Rows in, Plotly figures out. Nothing here knows Streamlit or the database."""

@@ -1,0 +1,201 @@
+"""The leaderboard of a sweep: ranked, filtered, with the columns one wants; rows lead to their trials."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+import filters
+import links
+import words
+from charts.search import is_numeric, pareto
+from limbeck.errors import UserError
+from limbeck.store import SweepRow
+from states import show_problem
+
+ROWS_MOST = 1000
+"""Rows sent to the browser; filter and order are applied before."""
+COMPARED_MOST = 8
+_ORDER = {"complete": 0, "running": 1, "stopped": 2, "waiting": 3, "failed": 4}
+
+
+def ranked(frame: pd.DataFrame, objectives: Mapping[str, str]) -> pd.DataFrame:
+    """Return the trials best first, as `limbeck leaderboard` orders them, with their rank."""
+    name, way = next(iter(objectives.items()), ("", "max"))
+    column = f"objective:{name}"
+    score = frame[column].astype(float) if column in frame else pd.Series(np.nan, index=frame.index)
+    cost = (score if way == "min" else -score).fillna(np.inf)
+    state = frame["state"].map(_ORDER)
+    behind = pd.Series(False, index=frame.index)
+    if len(objectives) == 2:
+        behind = ~frame.index.to_series().isin(_front(frame, objectives))
+    order = np.lexsort((frame["number"], cost, behind, state))
+    return frame.iloc[order].assign(rank=np.arange(1, len(frame) + 1))
+
+
+def _front(frame: pd.DataFrame, objectives: Mapping[str, str]) -> list[int]:
+    (first, way), (second, other) = objectives.items()
+    columns = [f"objective:{first}", f"objective:{second}"]
+    if not set(columns) <= set(frame.columns):
+        return []
+    there = frame[(frame["state"] == "complete") & frame[columns].notna().all(axis=1)]
+    up = there[columns[0]].to_numpy(float) * (1 if way == "max" else -1)
+    places = pareto(there[columns[1]].to_numpy(float), up, "min" if other == "min" else "max")
+    return list(there.index[places])
+
+
+def titles(frame: pd.DataFrame, sweep: SweepRow) -> dict[str, str]:
+    """Return every column that can be shown, with its title; the usual ones first."""
+    paths = [c.removeprefix("value:") for c in frame.columns if c.startswith("value:")]
+    ends = words.short_paths(paths)
+    out = {"rank": "#", "trial": "trial", "state": "state", "seed": "seed"}
+    out |= {f"value:{path}": ends[path] for path in paths}
+    out |= {f"objective:{name}": words.metric_title(name) for name in sweep.objectives}
+    out |= {"retention": "test retention", "parameters": "parameters", "seconds": "time", "cell": "configuration"}
+    out |= {"updates": "updates", "error": "error"}
+    metrics = [c for c in frame.columns if c.startswith("metric:") and f"objective:{c[7:]}" not in out]
+    out |= {name: words.metric_title(name[7:]) for name in sorted(metrics)}
+    return {name: title for name, title in out.items() if name in frame.columns or name == "rank"}
+
+
+def usual(frame: pd.DataFrame, every: Mapping[str, str]) -> list[str]:
+    """Return the columns shown unless others are chosen: what varies and what was found."""
+    left_out = {"cell", "updates", "error"}
+    kept = [name for name in every if not name.startswith("metric:") and name not in left_out]
+    same = {name for name in kept if name.startswith(("value:", "seed")) and frame[name].nunique(dropna=False) < 2}
+    return [name for name in kept if name not in same]
+
+
+def shown(frame: pd.DataFrame, every: Mapping[str, str], columns: list[str], sweep: str) -> pd.DataFrame:
+    """Return what the browser gets: shares in percent, trials as links, under the titles."""
+    out: dict[str, pd.Series] = {}
+    for name in columns:
+        values = frame[name]
+        if name == "trial":
+            values = values.map(lambda trial: links.trial_url(sweep, trial))
+        elif words.is_share(name.partition(":")[2] or name) and is_numeric(values):
+            values = values * 100
+        elif name == "seconds":
+            values = values.where(values > 0) / 60
+        elif not is_numeric(values):
+            values = values.map(words.value_text, na_action="ignore")
+        out[every[name]] = values
+    return pd.DataFrame(out)
+
+
+def formats(frame: pd.DataFrame, every: Mapping[str, str], columns: list[str]) -> dict[str, object]:
+    """Return how the browser prints each column."""
+    config: dict[str, object] = {}
+    for name in columns:
+        title, column = every[name], st.column_config
+        if name == "trial":
+            pattern = r"trial=([^&]*)$"
+            config[title] = column.LinkColumn(title, display_text=pattern, alignment="left", help="Opens the trial")
+        elif words.is_share(name.partition(":")[2] or name):
+            config[title] = column.NumberColumn(title, format="%.1f %%")
+        elif name == "seconds":
+            config[title] = column.NumberColumn("time (min)", format="%.1f")
+        elif "parameters" in name:
+            config[title] = column.NumberColumn(title, format="compact")
+        elif name in ("rank", "seed", "updates"):
+            config[title] = column.NumberColumn(title, format="%d")
+        elif name.startswith("value:") and is_numeric(frame[name]):
+            config[title] = column.NumberColumn(title, format=_digits(frame[name]))
+        elif is_numeric(frame[name]):
+            config[title] = column.NumberColumn(title, format="%.4g")
+    return config
+
+
+def _digits(values: pd.Series) -> str:
+    there = values.dropna().astype(float)
+    if (there == there.round()).all():
+        return "%d"
+    return "scientific" if there.abs().max() < 1e-3 else "%.3g"
+
+
+def view(sweep: SweepRow, frame: pd.DataFrame) -> None:
+    """Show the leaderboard and what can be done with its rows."""
+    board = ranked(frame, sweep.objectives)
+    every = titles(board, sweep)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        text = _filter()
+        order = _order(every)
+        columns = _columns(board, every)
+    try:
+        board = filters.filtered(
+            board, text, {title: name for name, title in every.items()}, ["trial", "state", "cell"]
+        )
+    except UserError as error:
+        show_problem(error)
+        return
+    if order != "rank":
+        down = is_numeric(board[order]) and not order.startswith("value:")
+        board = board.sort_values(order, ascending=not down, kind="stable", key=_comparable, na_position="last")
+    _rows(sweep, board, every, columns)
+
+
+def _comparable(values: pd.Series) -> pd.Series:
+    return values if is_numeric(values) else values.astype(str)
+
+
+def _filter() -> str:
+    key = "choose filter"
+    if key not in st.session_state:
+        st.session_state[key] = st.query_params.get("filter", "")
+    text = st.text_input(
+        "Filter",
+        key=key,
+        placeholder="state = complete and layers = 2 and mask_rate > 0.3",
+        help="Conditions with <, >, =, != or ~ (contains), joined by “and”; or words to look for.",
+        icon=":material/filter_alt:",
+    )
+    links.keep("filter", text or None)
+    return text or ""
+
+
+def _order(every: Mapping[str, str]) -> str:
+    key = links.prepare("order", list(every), "rank")
+    order = st.selectbox("Order", list(every), key=key, format_func=every.__getitem__, width=220)
+    links.keep("order", None if order == "rank" else order)
+    return order or "rank"
+
+
+def _columns(board: pd.DataFrame, every: Mapping[str, str]) -> list[str]:
+    with st.popover("Columns", icon=":material/view_column:"):
+        key = links.prepare_many("columns", list(every), usual(board, every))
+        columns = st.multiselect("Columns", list(every), key=key, format_func=every.__getitem__)
+    links.keep_many("columns", [] if columns == usual(board, every) else columns)
+    return columns or ["rank", "trial", "state"]
+
+
+def _rows(sweep: SweepRow, board: pd.DataFrame, every: Mapping[str, str], columns: list[str]) -> None:
+    sent = board.head(ROWS_MOST)
+    total = sum(sweep.counts.values())
+    note = f"{len(board):,} of {total:,} trials" + (
+        f", the first {ROWS_MOST:,} shown" if len(board) > ROWS_MOST else ""
+    )
+    actions = st.container(horizontal=True, vertical_alignment="center", height=44, border=False)
+    event = st.dataframe(
+        shown(sent, every, columns, sweep.name),
+        key=f"leaderboard {sweep.name}",
+        hide_index=True,
+        height=min(620, 38 + 35 * max(1, len(sent))),
+        placeholder="–",
+        on_select="rerun",
+        selection_mode="multi-row",
+        column_config=formats(board, every, columns),
+        alt="Leaderboard",
+    )
+    chosen = [sent["trial"].iloc[i] for i in event.selection.rows if i < len(sent)]
+    with actions:
+        if not chosen:
+            st.caption(f"{note}. Select rows to open or compare them; click a trial's name for a new tab.")
+        elif len(chosen) == 1:
+            target = {"sweep": sweep.name, "trial": chosen[0]}
+            st.page_link(links.TRIAL, label="Open this trial", icon=":material/science:", query_params=target)
+            st.page_link(links.EXPORT, label="Export it", icon=":material/download:", query_params=target)
+        else:
+            picked = [links.pair(sweep.name, trial) for trial in chosen[:COMPARED_MOST]]
+            many = f"Compare these {len(picked)} trials"
+            st.page_link(links.COMPARE, label=many, icon=":material/compare_arrows:", query_params={"trials": picked})

@@ -1,0 +1,122 @@
+"""All sweeps: how far they are, what they found, what they cost."""
+
+import time
+from datetime import UTC, datetime
+
+import pandas as pd
+import streamlit as st
+
+import data
+import links
+import states
+import words
+from limbeck.store import SweepRow
+
+REFRESH_SECONDS = 3.0
+COLUMNS = ("sweep", "state", "done", "trials", "failed", "best", "retention", "cost", "task", "kind", "updated")
+
+
+def best_retention(sweep: SweepRow) -> float | None:
+    """The test retention of the trial that is best by the plan's objective: chosen without looking at the test."""
+    frame = data.frame(sweep)
+    name, way = next(iter(sweep.objectives.items()), ("retention", "max"))
+    column = f"objective:{name}"
+    if column not in frame:
+        return None
+    complete = frame[(frame["state"] == "complete") & frame[column].notna()]
+    if complete.empty:
+        return None
+    best = complete[column].idxmin() if way == "min" else complete[column].idxmax()
+    value = frame.at[best, "retention"]
+    return None if pd.isna(value) else float(value)
+
+
+def row(sweep: SweepRow, now: float) -> dict[str, object]:
+    """One line of the table; shares in percent."""
+    state = "no sign of life" if data.silent(sweep, now) else sweep.state
+    name = next(iter(sweep.objectives), "")
+    kept = best_retention(sweep)
+    return {
+        "sweep": sweep.name,
+        "state": state,
+        "done": 100 * (sweep.finished + sweep.failed) / max(1, sweep.trials),
+        "trials": f"{sweep.finished:,} of {sweep.trials:,}",
+        "failed": sweep.failed or None,
+        "best": f"{words.number(sweep.best, name)} {name.rpartition('/')[2]}" if sweep.best is not None else None,
+        "retention": None if kept is None else 100 * kept,
+        "cost": words.duration(float(data.frame(sweep)["seconds"].sum()) or None),
+        "task": sweep.task,
+        "kind": sweep.kind,
+        "updated": words.ago(sweep.updated, datetime.fromtimestamp(now, UTC)),
+    }
+
+
+def totals(sweeps: list[SweepRow], now: float) -> None:
+    """The numbers at the top."""
+    running = [s for s in sweeps if s.state == "running" and not data.silent(s, now)]
+    spent = sum(float(data.frame(s)["seconds"].sum()) for s in sweeps)
+    best = max((r for s in sweeps if (r := best_retention(s)) is not None), default=None)
+    with st.container(horizontal=True):
+        st.metric("Sweeps running", f"{len(running)} of {len(sweeps)}", border=True)
+        st.metric("Trials running", f"{sum(s.counts.get('running', 0) for s in running):,}", border=True)
+        st.metric("Trials finished", f"{sum(s.finished for s in sweeps):,}", border=True)
+        st.metric("Trials failed", f"{sum(s.failed for s in sweeps):,}", border=True)
+        st.metric("Best test retention", words.percent(best), border=True)
+        st.metric("Training time", words.duration(spent or None), border=True)
+
+
+def table(sweeps: list[SweepRow], now: float) -> None:
+    """The sweeps; choosing one opens it."""
+    shown = pd.DataFrame([row(s, now) for s in sweeps], columns=list(COLUMNS))
+    column = st.column_config
+    event = st.dataframe(
+        shown,
+        key="sweeps",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        placeholder="–",
+        alt="Sweeps, newest first",
+        column_config={
+            "sweep": column.TextColumn("Sweep", pinned=True),
+            "state": column.TextColumn("State"),
+            "done": column.ProgressColumn("Progress", format="%.0f %%", min_value=0, max_value=100),
+            "trials": column.TextColumn("Finished", alignment="right"),
+            "failed": column.NumberColumn("Failed"),
+            "best": column.TextColumn("Best on selection", alignment="right"),
+            "retention": column.NumberColumn("Its test retention", format="%.1f %%"),
+            "cost": column.TextColumn("Training time", alignment="right"),
+            "task": column.TextColumn("Task"),
+            "kind": column.TextColumn("Kind"),
+            "updated": column.TextColumn("Last sign of life"),
+        },
+    )
+    if event.selection.rows:
+        chosen = sweeps[event.selection.rows[0]]
+        st.switch_page(links.SWEEP, query_params={"sweep": chosen.name})
+
+
+def body() -> None:
+    """What is refreshed while something runs."""
+    with states.problems_shown():
+        now = time.time()
+        sweeps = data.sweeps()
+        if not sweeps:
+            states.empty("No sweeps yet", "Start one; it appears here as soon as it runs.", "limbeck sweep quickstart")
+            return
+        totals(sweeps, now)
+        table(sweeps, now)
+        for sweep in sweeps:
+            if data.silent(sweep, now):
+                since = words.ago(sweep.updated, datetime.fromtimestamp(now, UTC))
+                st.warning(
+                    f"**{words.literal(sweep.name)}** last spoke {since}. If its process was killed, nothing is lost:",
+                    icon=":material/heart_broken:",
+                )
+                st.code(f"limbeck sweep PLAN --resume {sweep.name}", language=None)
+
+
+st.title("Sweeps", anchor=False)
+live = any(s.state == "running" or s.counts.get("running") for s in data.sweeps()) or not data.sweeps()
+st.caption("Select a row to open a sweep." + (" This page follows what is running." if live else ""))
+st.fragment(body, run_every=REFRESH_SECONDS if live else None)()

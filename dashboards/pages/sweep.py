@@ -1,0 +1,211 @@
+"""One sweep: who leads, how trials learned, what the search did, and what is worth its price."""
+
+import time
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+import data
+import importance
+import leaderboard
+import links
+import states
+import widgets
+import words
+from charts import curves, search
+from charts.style import POINTS_MOST
+from limbeck.store import SweepRow
+
+REFRESH_SECONDS = 5.0
+BEST, OTHERS = 5, 120
+AXES_MOST = 9
+LINES_MOST = 800
+
+
+def head(sweep: SweepRow) -> None:
+    """State and numbers of the sweep."""
+    frame = data.frame(sweep)
+    name = next(iter(sweep.objectives), "retention")
+    with st.container(horizontal=True):
+        st.metric("Finished", f"{sweep.finished:,} of {sweep.trials:,}", border=True)
+        st.metric("Running", f"{sweep.counts.get('running', 0):,}", border=True)
+        st.metric("Stopped early", f"{sweep.counts.get('stopped', 0):,}", border=True)
+        st.metric("Failed", f"{sweep.failed:,}", border=True)
+        st.metric(f"Best {words.metric_title(name)}", words.number(sweep.best, name), border=True)
+        st.metric("Training time", words.duration(float(frame["seconds"].sum()) or None), border=True)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        widgets.badge("silent" if data.silent(sweep, time.time()) else sweep.state)
+        facts = [sweep.kind, f"on {words.literal(sweep.task)}", f"begun {words.moment(sweep.created)}"]
+        st.markdown(" · ".join(facts))
+
+
+def chart(figure: object, sweep: SweepRow, key: str, alt: str) -> None:
+    """Show a figure whose points lead to their trials."""
+    event = st.plotly_chart(figure, key=key, on_select="rerun", selection_mode="points", alt=alt)
+    picked = [point.get("customdata") for point in event.selection.points]
+    trials = [p[0] if isinstance(p, list) else p for p in picked if p]
+    if trials:
+        links.open_trial(sweep.name, str(trials[0]))
+
+
+def objective(sweep: SweepRow) -> tuple[str, str]:
+    """The plan's objective to look at; a choice where there are several."""
+    names = list(sweep.objectives)
+    name = names[0] if len(names) == 1 else widgets.pick_one("objective", "Objective", names)
+    return name, sweep.objectives[name]
+
+
+def thinned(frame: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
+    """Return ranked trials, or the best half of what may be shown and an even choice of the rest, and a remark."""
+    if len(frame) <= most:
+        return frame, ""
+    best, rest = data.spread_out(frame["trial"].tolist(), most // 2, most - most // 2)
+    kept = frame[frame["trial"].isin({*best, *rest})]
+    return kept, f"{len(kept):,} of {len(frame):,} trials are drawn: the best and an even choice of the others."
+
+
+def varied(frame: pd.DataFrame) -> list[str]:
+    """Paths whose value differs between trials."""
+    names = [c for c in frame.columns if c.startswith("value:")]
+    return [c.removeprefix("value:") for c in names if frame[c].nunique(dropna=False) > 1]
+
+
+def scored(sweep: SweepRow, frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Complete trials that have the objective, ranked."""
+    column = f"objective:{name}"
+    if column not in frame:
+        return frame.iloc[:0]
+    return leaderboard.ranked(frame[(frame["state"] == "complete") & frame[column].notna()], sweep.objectives)
+
+
+def curves_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
+    names = data.curve_metrics(frame)
+    if not names:
+        states.empty("No curves yet", "They begin with the first evaluation of the first trial.")
+        return
+    key = links.prepare("metric", names, next(iter(sweep.objectives), names[0]))
+    metric = st.selectbox("Metric", names, key=key, format_func=words.metric_title, width=320) or names[0]
+    links.keep("metric", metric)
+    board = leaderboard.ranked(frame, sweep.objectives)
+    board = board[board["updates"] > 0]
+    best, others = data.spread_out(board["trial"].tolist(), BEST, OTHERS)
+    rows = data.metrics(sweep, tuple(sorted({*best, *others})), (metric,))
+    labels = {t: f"#{place} {t}" for place, t in enumerate(best, 1)}
+    ends = dict(zip(board["trial"], board["state"], strict=True))
+    chart(curves.learning(rows, best, labels, metric, ends), sweep, "curves", f"{metric} over student updates")
+    if len(board) > BEST + OTHERS:
+        st.caption(
+            f"The best {BEST} in colour, and an even choice of {OTHERS} of the other {len(board) - BEST:,} trials."
+        )
+
+
+def history_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
+    name, way = objective(sweep)
+    kept, remark = thinned(leaderboard.ranked(frame, sweep.objectives), POINTS_MOST)
+    chart(search.history(kept, name, way), sweep, "history", f"{name} of every trial in the order they were made")
+    st.caption("Stopped trials show their last value before they were stopped. " + remark)
+
+
+def parallel_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
+    name, _ = objective(sweep)
+    board = scored(sweep, frame, name)
+    paths = varied(board)
+    if len(board) < 2 or not paths:
+        states.empty("Nothing to compare yet", "This needs two complete trials whose settings differ.")
+        return
+    kept, remark = thinned(board, LINES_MOST)
+    if len(paths) > AXES_MOST:
+        share = importance.importances(board[[f"value:{p}" for p in paths]], board[f"objective:{name}"], "max")
+        paths = sorted(paths, key=lambda path: -share.get(f"value:{path}", 0.0))[:AXES_MOST]
+        remark += f" The {AXES_MOST} most important settings have an axis."
+    st.plotly_chart(search.parallel(kept, paths, name), key="parallel", alt="Parallel coordinates of complete trials")
+    st.caption("Drag along an axis to keep only the trials that cross it there; click it to let go. " + remark)
+
+
+def slices_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
+    name, _ = objective(sweep)
+    column = f"objective:{name}"
+    paths = varied(frame)
+    if column not in frame or not paths or not frame[column].notna().any():
+        states.empty("Nothing to show yet", "This needs trials with a result whose settings differ.")
+        return
+    kept, remark = thinned(leaderboard.ranked(frame, sweep.objectives), POINTS_MOST // 2)
+    chart(search.slices(kept, paths, name), sweep, "slices", f"{name} over every varied setting")
+    st.caption(remark)
+
+
+def importance_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
+    name, way = objective(sweep)
+    board = scored(sweep, frame, name)
+    found = importance.importances(board[[f"value:{p}" for p in varied(board)]], board.get(f"objective:{name}"), way)
+    if not found:
+        need = f"{importance.FEWEST_TRIALS} complete trials or more whose settings differ; there are {len(board)}."
+        states.empty("Too few trials to say", f"Importances need {need}")
+        return
+    shares = {path.removeprefix("value:"): value for path, value in found.items()}
+    st.plotly_chart(search.importances(shares), key="importance", alt="Importance of every varied setting")
+    st.caption(
+        "PED-ANOVA: how differently a setting is spread among the best tenth of the complete trials and among all."
+    )
+
+
+def front_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
+    results = {"retention": "test retention"}
+    results |= {f"objective:{name}": words.metric_title(name) for name in sweep.objectives}
+    prices = {"parameters": "parameters", "metric:parameters_non_embedding": "parameters without embeddings"}
+    prices |= {c: words.metric_title(c[7:]) for c in frame.columns if "latency" in c and c.startswith("metric:")}
+    prices |= {"seconds": "training time (s)"}
+    complete = frame[frame["state"] == "complete"]
+    results = {c: title for c, title in results.items() if c in frame and complete[c].notna().any()}
+    prices = {c: title for c, title in prices.items() if c in frame and complete[c].notna().any()}
+    if not results or not prices:
+        states.empty("No front yet", "It begins with the first complete trial.")
+        return
+    with st.container(horizontal=True):
+        y = st.selectbox("Result", list(results), format_func=results.__getitem__, key="front result", width=260)
+        x = st.selectbox("Price", list(prices), format_func=prices.__getitem__, key="front price", width=260)
+    there = complete[complete[x].notna() & complete[y].notna()].rename(columns={x: prices[x], y: results[y]})
+    kept, remark = thinned(there.sort_values(results[y], ascending=False), POINTS_MOST)
+    chart(search.front(kept, prices[x], results[y]), sweep, "front", f"{results[y]} against {prices[x]}")
+    st.caption("On the line: trials that no other beats in both. The best of many noisy trials flatters. " + remark)
+
+
+VIEWS: dict[str, Callable[[SweepRow, pd.DataFrame], None]] = {
+    "Leaderboard": leaderboard.view,
+    "Curves": curves_view,
+    "History": history_view,
+    "Parallel": parallel_view,
+    "Slices": slices_view,
+    "Importance": importance_view,
+    "Front": front_view,
+}
+
+
+def page() -> None:
+    sweep = widgets.pick_sweep()
+    live = sweep.state == "running" and not data.silent(sweep, time.time())
+
+    def fresh() -> SweepRow:
+        return data.reader().sweep(sweep.name)
+
+    def refreshed_head() -> None:
+        with states.problems_shown():
+            head(fresh())
+
+    st.fragment(refreshed_head, run_every=REFRESH_SECONDS if live else None)()
+    view = widgets.pick_one("view", "View", list(VIEWS))
+
+    def refreshed_view() -> None:
+        with states.problems_shown():
+            row = fresh()
+            frame = data.frame(row)
+            if frame.empty:
+                states.empty("No trials yet", "The sweep has begun; its first trials appear here in a moment.")
+                return
+            VIEWS[view](row, frame)
+
+    st.fragment(refreshed_view, run_every=REFRESH_SECONDS if live else None)()
+
+
+page()

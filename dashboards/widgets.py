@@ -1,0 +1,93 @@
+"""Parts that several pages share: choosing a sweep or a trial, and taking a table away."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+import data
+import links
+import states
+from limbeck.report import Table, to_csv, to_json, to_latex, to_markdown
+from limbeck.store import SweepRow
+from words import literal
+
+BADGES = {
+    "running": ("running", ":material/play_arrow:", "green"),
+    "complete": ("complete", ":material/check:", "blue"),
+    "interrupted": ("interrupted", ":material/pause:", "orange"),
+    "failed": ("failed", ":material/error:", "red"),
+    "silent": ("no sign of life", ":material/heart_broken:", "orange"),
+    "stopped": ("stopped early", ":material/stop:", "gray"),
+    "waiting": ("waiting", ":material/schedule:", "gray"),
+}
+
+
+def badge(state: str) -> None:
+    """Show a state as word, sign and colour."""
+    word, icon, colour = BADGES[state]
+    st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
+
+
+def pick_sweep(kinds: Sequence[str] | None = None, nothing: str = "No sweeps yet") -> SweepRow:
+    """Let the person choose a sweep, newest first; end the page where there is none."""
+    every = data.sweeps()
+    rows = [row for row in every if kinds is None or row.kind in kinds]
+    if not rows:
+        advice = "Start one from a terminal; it appears here as soon as it runs."
+        states.empty(nothing, advice, "limbeck sweep quickstart" if kinds is None else "limbeck sweep ablations/mate")
+        st.stop()
+    names = [row.name for row in rows]
+    wanted = st.query_params.get("sweep")
+    if wanted is not None and wanted not in names:
+        there = "is not of the kind this page shows" if wanted in [row.name for row in every] else "is not here"
+        st.warning(
+            f"The sweep “{literal(wanted)}” {there}; this is the newest one that is.", icon=":material/link_off:"
+        )
+    key = links.prepare("sweep", names, names[0])
+    name = st.selectbox("Sweep", names, key=key)
+    links.keep("sweep", name)
+    return rows[names.index(name)]
+
+
+def pick_one(name: str, title: str, options: Sequence[str], labels: dict[str, str] | None = None) -> str:
+    """Let the person choose one of a few views; the choice stands in the address."""
+    key = links.prepare(name, options, options[0])
+    shown = (labels or {}).get
+    chosen = st.segmented_control(
+        title,
+        options,
+        key=key,
+        required=True,
+        format_func=lambda option: shown(option, option),
+        label_visibility="collapsed",
+    )
+    chosen = chosen or options[0]
+    links.keep(name, chosen)
+    return chosen
+
+
+def downloads(table: Table, name: str) -> None:
+    """Offer a table as LaTeX, Markdown, CSV and JSON."""
+    forms = (
+        ("LaTeX", "tex", to_latex, "application/x-tex"),
+        ("Markdown", "md", to_markdown, "text/markdown"),
+        ("CSV", "csv", to_csv, "text/csv"),
+        ("JSON", "json", to_json, "application/json"),
+    )
+    with st.container(horizontal=True):
+        for title, ending, write, mime in forms:
+            st.download_button(
+                title,
+                write(table),
+                f"{file_name(name)}.{ending}",
+                mime,
+                key=f"{name} {ending}",
+                on_click="ignore",
+                icon=":material/download:",
+            )
+
+
+def file_name(text: str) -> str:
+    """Return a name that every file system takes."""
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in text).strip("-.")
+    return kept[:80] or "limbeck"
