@@ -1,0 +1,157 @@
+"""A trial over several Ray Train workers: each sees its share of every batch, and gradients are averaged."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+import torch.distributed as dist
+from ray.train import RunConfig, ScalingConfig, TrainingFailedError
+from ray.train.torch import TorchTrainer, get_device
+from ray.tune.integration.ray_train import TuneReportCallback
+from torch import Tensor
+
+from limbeck.cluster.messages import End, Ready, Refused, Said, packed, stop_requested
+from limbeck.cluster.worker import Setup, attempt, failed, make_ready, read_spec, report_of, saying
+from limbeck.worker import Progress, Worker
+
+_BUCKET_BYTES = 25 * 2**20
+_POLL_SECONDS = "0.2"
+"""How often Train's controller looks for reports. Its default of 2 s would hold up every evaluation that long."""
+
+
+def train_in_group(setup: Setup, folder: Path) -> End:
+    """Train the trial in `folder` over `setup.workers` workers, from a driver that holds no CPU of theirs."""
+    try:
+        end: End = _fit(_loop, {"setup": setup, "folder": folder}, setup, setup.workers, folder)
+    except TrainingFailedError as error:
+        return failed(_first_cause(error))
+    return end
+
+
+def make_ready_in_group(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
+    """Make what trials share in one worker, for the driver has neither CPUs nor a GPU."""
+    told: Ready | Refused = _fit(
+        _ready_loop, {"setup": setup, "config": dict(config)}, setup, 1, Path(config["folder"])
+    )
+    return told
+
+
+def _fit(loop: Callable[[dict[str, Any]], Any], config: dict[str, Any], setup: Setup, workers: int, at: Path) -> Any:
+    os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = _POLL_SECONDS
+    scratch = at / ".train"
+    resources = {"CPU": setup.cpus} | ({"GPU": setup.gpus} if setup.gpus else {})
+    trainer = TorchTrainer(
+        loop,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(setup.gpus), resources_per_worker=resources),
+        run_config=RunConfig(name="train", storage_path=str(scratch), callbacks=[TuneReportCallback()]),
+    )
+    try:
+        return trainer.fit().return_value
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _ready_loop(config: dict[str, Any]) -> Ready | Refused:
+    with saying(lambda line: ray.train.report(packed(Said(line)))):
+        return make_ready(config["setup"], config["config"])
+
+
+def _first_cause(error: Exception) -> BaseException:
+    """The first worker's own error, where Train says which it was."""
+    if isinstance(error, ray.train.WorkerGroupError) and error.worker_failures:
+        failures: dict[int, BaseException] = error.worker_failures
+        return failures[min(failures)]
+    return error
+
+
+def _loop(config: dict[str, Any]) -> End:
+    """One worker's part of a trial; what rank 0 returns is the trial's end."""
+    setup, folder = config["setup"], config["folder"]
+    spec = read_spec(folder)
+    context = ray.train.get_context()
+    torch.set_num_threads(setup.threads)
+
+    def report(progress: Progress) -> None:
+        # Every rank has to report, or Train waits for it for ever; it hands on what rank 0 said.
+        ray.train.report(packed(report_of(progress, spec)))
+
+    worker = Worker(
+        folder,
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+        average=average,
+        gather=gather,
+        report=report,
+        should_stop=_agreed(lambda: stop_requested(folder), get_device()),
+        clock=time.perf_counter,
+    )
+    return attempt(setup, spec, worker)
+
+
+def average(tensors: Sequence[Tensor]) -> None:
+    """Replace tensors by their mean over the workers, in place; small ones travel together."""
+    size = dist.get_world_size()
+    for bucket in _buckets(tensors):
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
+        dist.all_reduce(flat)
+        flat /= size
+        parts = torch.split(flat, [tensor.numel() for tensor in bucket])
+        for tensor, part in zip(bucket, parts, strict=True):
+            tensor.detach().copy_(part.view_as(tensor))
+
+
+def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Group tensors of one type, in order, up to 25 MiB a group: every worker must form the same groups."""
+    groups: list[list[Tensor]] = []
+    room = 0
+    for tensor in tensors:
+        size = tensor.numel() * tensor.element_size()
+        if not groups or size > room or groups[-1][0].dtype != tensor.dtype:
+            groups.append([])
+            room = _BUCKET_BYTES
+        groups[-1].append(tensor)
+        room -= size
+    return groups
+
+
+def gather(tensor: Tensor) -> Tensor:
+    """(b, …) of this worker -> (B, …) of all workers in the order of ranks; every worker must hold the same b.
+
+    Backward: a worker receives the gradient of its own rows, times the number of workers. Averaged over the workers
+    that is the gradient of one worker with the whole batch, provided all compute the same value from what they got.
+    """
+    out: Tensor = _Gather.apply(tensor)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Gather(torch.autograd.Function):
+    """all_gather with a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        ctx.rows = tensor.shape[0]
+        parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        start = dist.get_rank() * ctx.rows
+        return grad[start : start + ctx.rows] * dist.get_world_size()
+
+
+def _agreed(asked: Callable[[], bool], device: torch.device) -> Callable[[], bool]:
+    """Return `asked` of rank 0 as every rank's answer: a rank that saw it a moment later would wait for ever."""
+
+    def answer() -> bool:
+        flag = torch.tensor([float(dist.get_rank() == 0 and asked())], device=device)
+        dist.all_reduce(flag)
+        return bool(flag.item() > 0)
+
+    return answer

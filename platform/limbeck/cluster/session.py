@@ -1,0 +1,106 @@
+"""A connection to Ray, embedded or at an address, that keeps quiet."""
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from limbeck.cluster.slots import Resources
+from limbeck.errors import Problem, UserError
+
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Tune's own snapshots would be pickles that nobody reads: a sweep goes on from the results.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+_OBJECT_STORE_BYTES = 256 * 2**20
+"""Trials share files, not objects; Ray would take 30 % of the memory."""
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Start Ray on this machine, or connect to the cluster at `address`; leave nothing behind at the end.
+
+    A process that is connected already stays so. Tokens are Ray's business: it reads them from its own environment
+    variables or its file, and they are never turned off here.
+    """
+    if ray.is_initialized():
+        with _environment(_QUIET), _quiet():
+            yield
+        return
+    with _environment(_QUIET), _quiet():
+        try:
+            folder = _start(address)
+            with _environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}):
+                yield
+        except BaseException:
+            ray.shutdown()
+            raise
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(address: str | None) -> Path | None:
+    """Return the folder of a cluster of our own, None on somebody else's."""
+    common: dict[str, Any] = {
+        "namespace": f"limbeck-{uuid.uuid4().hex[:8]}",
+        "log_to_driver": False,
+        "logging_level": logging.CRITICAL,
+    }
+    if address is None:
+        context = ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
+        return Path(context.address_info["session_dir"])
+    try:
+        ray.init(address=address, runtime_env={"env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0"}}, **common)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(Problem("--address", f"no Ray cluster answers at {address}: {said[0]}")) from None
+    return None
+
+
+def nodes() -> list[Resources]:
+    """Return what each living node has in all."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for this process and its children, and put back what was there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Ray's loggers: what users need to know is said by the sweep."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.data")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

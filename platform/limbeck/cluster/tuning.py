@@ -1,0 +1,91 @@
+"""The run of Ray Tune under a sweep."""
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import PlacementGroupFactory
+
+from limbeck.cluster.ledger import Ledger
+from limbeck.cluster.search import AbortedError, StoreCallback, StudyBridge
+from limbeck.cluster.worker import Setup, run_job
+
+_DEATHS_FORGIVEN = 3
+"""How often a trial's process may die (killed, out of memory, a lost node) before the trial counts as failed."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What comes before the trials: one job makes ready what they share, while other actors do their imports."""
+
+    specs: tuple[str, ...]
+    """A trial as JSON for each set of things to make."""
+    threads: int
+    """CPU threads to make them with."""
+    folder: Path
+
+    @property
+    def ready(self) -> Path:
+        """A file that is there once trials may start."""
+        return self.folder / "ready"
+
+    def jobs(self, actors: int) -> list[dict[str, Any]]:
+        """Return what to hand to the first `actors` actors."""
+        first = {"specs": list(self.specs), "threads": self.threads, "folder": str(self.folder)}
+        return [first, *({"ready": str(self.ready)} for _ in range(actors - 1))]
+
+
+def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCallback, at_once: int) -> None:
+    """Run the ledger's trials, `at_once` of them side by side, until there are none left.
+
+    Raises what the callback's listeners raised, and nothing for trials that fail.
+    """
+    shutil.rmtree(opening.folder, ignore_errors=True)
+    opening.folder.mkdir(parents=True)
+
+    def trainable(config: dict[str, Any]) -> None:
+        run_job(config, setup)
+
+    # Two sweeps on one cluster would overwrite each other's trainable if its name were the same.
+    name = f"limbeck-{uuid.uuid4().hex[:12]}"
+    tune.register_trainable(name, trainable)
+    # A nested trial's actor waits for its workers, which need the CPUs that other waiting actors would hold.
+    actors = 1 if setup.workers else at_once
+    try:
+        tune.run(
+            name,
+            name="run",
+            search_alg=StudyBridge(ledger, opening.jobs(actors), opening.ready.exists),
+            num_samples=-1,
+            max_concurrent_trials=at_once,
+            resources_per_trial=_resources(setup),
+            reuse_actors=True,
+            max_failures=_DEATHS_FORGIVEN,
+            raise_on_failed_trial=False,
+            callbacks=[callback],
+            storage_path=str(opening.folder),
+            trial_dirname_creator=_short_name,
+            verbose=0,
+        )
+    except AbortedError as aborted:
+        raise aborted.__cause__ or aborted from None
+    finally:
+        shutil.rmtree(opening.folder, ignore_errors=True)
+
+
+def _short_name(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+def _resources(setup: Setup) -> PlacementGroupFactory:
+    """What Tune holds for a trial.
+
+    A nested trial's driver holds one byte of memory: it must hold something, and CPUs it held would be missing for
+    the workers it waits for.
+    """
+    if setup.workers:
+        return PlacementGroupFactory([{"memory": 1}])
+    return PlacementGroupFactory([{"CPU": setup.cpus, **({"GPU": setup.gpus} if setup.gpus else {})}])

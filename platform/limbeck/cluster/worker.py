@@ -1,0 +1,248 @@
+"""One trial on the cluster: in the actor itself, or spread over a group of Ray Train workers."""
+
+import gc
+import json
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from filelock import FileLock, Timeout
+from ray import tune
+from ray.train import ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from limbeck.cache import Cache
+from limbeck.cluster.engine import Engine, Stock
+from limbeck.cluster.messages import End, Ready, Refused, Report, Said, packed, stop_requested
+from limbeck.errors import UserError
+from limbeck.trial import TrialSpec
+from limbeck.worker import Progress, Result, TrialFailed, Worker
+
+log = logging.getLogger(__name__)
+_LOCK_SECONDS = 60.0
+_LOG_LINES = 50
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is the same for every trial of a sweep."""
+
+    engine: Engine
+    cache_root: Path
+    workers: int
+    cpus: float
+    gpus: float
+
+    @property
+    def threads(self) -> int:
+        """CPU threads a process may use."""
+        return max(1, int(self.cpus))
+
+
+class OtherProcessError(Exception):
+    """A trial's folder is in use."""
+
+
+def run_job(config: Mapping[str, Any], setup: Setup) -> None:
+    """Do what Tune hands this actor: make things ready, wait until another has done so, or run a trial.
+
+    An exception that left this function would cost the actor and its imports.
+    """
+    # Child processes must find this cluster and no other on the same machine.
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    with saying(lambda line: tune.report(packed(Said(line)))):
+        if "specs" in config:
+            tune.report(packed(_make_ready_in_group(setup, config) if setup.workers else make_ready(setup, config)))
+        elif "trial" in config:
+            folder = Path(config["folder"])
+            tune.report(packed(_in_group(setup, folder) if setup.workers else _in_place(setup, folder)))
+        else:
+            _await(Path(config["ready"]))
+            # Tune prints a line about a job that never reported.
+            tune.report({"waited": True})
+    if setup.gpus:
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def make_ready(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
+    """Make what trials share, with all the threads there are: nothing else runs meanwhile."""
+    torch.set_num_threads(config["threads"])
+    try:
+        stock = _stock(setup)
+        for spec in config["specs"]:
+            stock.prepare(TrialSpec.model_validate_json(spec))
+    except UserError as error:
+        return Refused(problems=[(problem.where, problem.what) for problem in error.problems])
+    except Exception as error:
+        return Refused(traceback="".join(traceback.format_exception(error)))
+    return Ready()
+
+
+def _await(ready: Path) -> None:
+    """Keep the actor, whose imports are done by now, until there are trials for it."""
+    while not ready.exists():
+        time.sleep(_POLL_SECONDS)
+
+
+def _in_place(setup: Setup, folder: Path) -> End:
+    """Train in this process, by Ray Train's local mode; progress goes to Tune directly, which that mode does not do."""
+
+    def loop() -> End:
+        worker = Worker(
+            folder,
+            report=lambda progress: tune.report(packed(report_of(progress, spec))),
+            should_stop=lambda: stop_requested(folder),
+            clock=time.perf_counter,
+        )
+        return attempt(setup, spec, worker)
+
+    spec = read_spec(folder)
+    torch.set_num_threads(setup.threads)
+    result = TorchTrainer(loop, scaling_config=ScalingConfig(num_workers=0)).fit()
+    end: End = result.return_value
+    return end
+
+
+def _in_group(setup: Setup, folder: Path) -> End:
+    from limbeck.cluster.group import train_in_group
+
+    return train_in_group(setup, folder)
+
+
+def _make_ready_in_group(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
+    from limbeck.cluster.group import make_ready_in_group
+
+    return make_ready_in_group(setup, config)
+
+
+def attempt(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
+    """Train, and turn what comes of it into an end. Errors that are not the trial's own keep their traceback."""
+    with warnings_kept() as lines:
+        try:
+            with alone(worker.folder) if worker.rank == 0 else nullcontext():
+                end = _train(setup, spec, worker)
+        except (TrialFailed, UserError) as error:
+            end = End("failed", error=str(error))
+        except Exception as error:
+            if worker.world_size > 1:
+                # The other workers wait for this one: only Train can end them.
+                raise
+            end = failed(error)
+    return replace(end, log="\n".join(lines[-_LOG_LINES:])) if lines else end
+
+
+def _train(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
+    if stop_requested(worker.folder):
+        return End("stopped")
+    stock = _stock(setup)
+    shared = stock.prepare(spec)
+    result = setup.engine.train(spec, worker, stock)
+    if result is None:
+        return End("stopped")
+    return _complete(result, shared.task.fingerprint, shared.teacher_key)
+
+
+def failed(error: BaseException) -> End:
+    """Return the end of a trial that raised."""
+    said = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+    return End("failed", error=reason, traceback="".join(traceback.format_exception(error)))
+
+
+def _complete(result: Result, task: str, teacher: str) -> End:
+    return End(
+        "complete",
+        metrics=dict(result.metrics),
+        parameters=result.parameters,
+        seconds=result.seconds,
+        task=task,
+        teacher=teacher,
+    )
+
+
+def _stock(setup: Setup) -> Stock:
+    return _warm_stock(setup.engine, setup.cache_root, "cuda" if setup.gpus else "cpu")
+
+
+@cache
+def _warm_stock(engine: Engine, cache_root: Path, device: str) -> Stock:
+    """This process's stock: the next trial in it finds everything loaded."""
+    return engine.stock(Cache(cache_root), torch.device(device), lambda line: _ears[-1](line))
+
+
+_ears: list[Callable[[str], None]] = [log.info]
+"""Who hears what the stock says: it is made once, but each trial has a driver of its own to tell."""
+
+
+@contextmanager
+def saying(hear: Callable[[str], None]) -> Iterator[None]:
+    """Let `hear` have what the stock says meanwhile."""
+    _ears.append(hear)
+    try:
+        yield
+    finally:
+        _ears.remove(hear)
+
+
+def read_spec(folder: Path) -> TrialSpec:
+    """Read what the driver left in a trial's folder."""
+    return TrialSpec.model_validate(json.loads((folder / "trial.json").read_text())["spec"])
+
+
+def report_of(progress: Progress, spec: TrialSpec) -> Report:
+    """Turn a trial's progress into what travels."""
+    limit = spec.training.seconds
+    share = progress.updates / progress.updates_total
+    return Report(
+        updates=progress.updates,
+        updates_total=progress.updates_total,
+        share=max(share, progress.seconds / limit) if limit else share,
+        seconds=progress.seconds,
+        metrics=dict(progress.metrics),
+        examples=list(progress.examples),
+    )
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a trial's folder: a worker that outlived its driver for a moment must not write beside its successor."""
+    try:
+        with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
+            yield
+    except Timeout:
+        raise OtherProcessError(f"{folder} has been in use by another process for {_LOCK_SECONDS:.0f} s") from None
+
+
+@contextmanager
+def warnings_kept() -> Iterator[list[str]]:
+    """Collect the package's warnings while a trial runs: nobody sees a worker's own output."""
+    lines: list[str] = []
+    handler = _Collector(lines.append)
+    package = logging.getLogger("limbeck")
+    package.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        package.removeHandler(handler)
+
+
+class _Collector(logging.Handler):
+    """Hands every warning to a function."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._take = take
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._take(record.getMessage())
