@@ -17,8 +17,8 @@ from limbeck.errors import UserError
 from limbeck.metrics import evaluate
 from limbeck.supplies import Supplies
 from limbeck.training import train
-from limbeck.worker import Progress, Result, TrialFailed, Worker
 from limbeck.trial import TrialSpec
+from limbeck.worker import Progress, Result, TrialFailed, Worker
 
 MATE = {
     "name": "mate",
@@ -79,6 +79,13 @@ def test_a_trial_leaves_a_student_that_loads_and_says_what_was_recorded(
     assert not list((tmp_path / "checkpoints").glob("step-*"))
 
 
+def test_latency_is_measured(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
+    base, supplies = world
+    metrics = run(worlds.spec(base), supplies, tmp_path).metrics
+    assert 0 < metrics["latency_ms/batch1/p50"] <= metrics["latency_ms/batch1/p95"]
+    assert metrics["latency_ms"] == metrics["latency_ms/batch1/p50"] < metrics["latency_ms/batch32/p50"]
+
+
 def test_the_test_set_is_not_read_before_the_end(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
     base, supplies = world
     diary = Diary()
@@ -100,7 +107,7 @@ def test_broken_off_and_resumed_equals_uninterrupted(
     resumed = run(spec, supplies, tmp_path / "torn", second_diary)
     assert [entry.updates for entry in second_diary.entries] == [30]
     whole_metrics, resumed_metrics = (
-        {k: v for k, v in r.metrics.items() if "seconds" not in k} for r in (whole, resumed)
+        {k: v for k, v in r.metrics.items() if "seconds" not in k and "latency" not in k} for r in (whole, resumed)
     )
     assert resumed_metrics == whole_metrics
     expected, got = weights(whole), weights(resumed)

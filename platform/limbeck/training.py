@@ -12,6 +12,7 @@ from torch import Tensor
 from limbeck import checkpoint
 from limbeck.encoding import Batch, Encoded, Order, Reader, joined, take
 from limbeck.examination import Examiner
+from limbeck.latency import latency_ms
 from limbeck.methods import METHODS
 from limbeck.methods.base import STUDENT, Method, Parts, TaskFacts
 from limbeck.models import new_student, parameters, parameters_non_embedding, save_classifier
@@ -264,6 +265,7 @@ class _Run:
             np.save(predictions / f"gold-{split}.npy", np.asarray(self.prepared.splits[split].labels))
         metrics[f"teacher/{SELECTION}/{self.prepared.task.metric}"] = self.prepared.teacher_metric(SELECTION)
         metrics |= self._sizes()
+        metrics |= latency_ms(self.student, self.prepared.splits[TEST], self.prepared.vocabulary, self.device)
         student = self.worker.folder / "student"
         save_classifier(self.student, self.prepared.tokenizer, student, self.prepared.task.classes)
         write_result(self.worker.folder, metrics)
