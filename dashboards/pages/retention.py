@@ -1,3 +1,132 @@
+"""What students keep of their teachers: by task, method, size and test set, with intervals."""
+
+import numpy as np
 import streamlit as st
 
-st.title("…")
+import cells
+import data
+import links
+import states
+import widgets
+import words
+from charts import forest
+from limbeck.compare import ScalingCurve, scaling_curve
+from limbeck.report import Column, Table
+from students import Student, best_students, seed_values
+
+SHOWN_AT_FIRST = 5
+STUDENTS_MOST = 60
+
+
+def note(student: Student, split: str) -> str:
+    """What stands beside a student's number."""
+    kept, basis = student.kept.get(split, (None, ""))
+    if kept is None:
+        return "not measured"
+    seeds = f"{kept.seeds} seed{'s' if kept.seeds != 1 else ''}"
+    over = "seeds and test examples" if basis == cells.BY_EXAMPLE else "seeds"
+    if kept.seeds == 1:
+        over = "test examples, not over seeds" if basis == cells.BY_EXAMPLE else "nothing: one run, no examples"
+    best = f", best of {student.chosen_from} configurations" if student.chosen_from > 1 else ""
+    return f"{seeds}, interval over {over}{best}"
+
+
+def line(student: Student, split: str) -> forest.Line:
+    kept, _ = student.kept.get(split, (None, ""))
+    trial = next(iter(student.runs.trials.values()), None)
+    link = None if trial is None else links.pair(student.runs.sweep.name, trial)
+    ends = (None, None, None) if kept is None else (kept.mean, kept.low, kept.high)
+    return forest.Line(student.label, *ends, note=note(student, split), series=student.method, link=link)
+
+
+def table(students: list[Student], splits: list[str]) -> Table:
+    """The page as a table: intervals beside the means."""
+    columns = [Column("task"), Column("method"), Column("layers", kind="number"), Column("parameters", kind="count")]
+    columns += [Column("sweep"), Column("configuration"), Column("seeds", kind="number")]
+    for split in splits:
+        columns += [
+            Column(f"{split}/retention", f"{split} retention", "percent", best="max"),
+            Column(f"{split}/low", "low", "percent"),
+            Column(f"{split}/high", "high", "percent"),
+        ]
+    rows = []
+    for s in students:
+        row: list[object] = [s.task, s.method, s.layers, s.parameters, s.runs.sweep.name, s.runs.name]
+        row.append(len(s.runs.trials))
+        for split in splits:
+            kept, _ = s.kept.get(split, (None, ""))
+            row += [None] * 3 if kept is None else [kept.mean, kept.low, kept.high]
+        rows.append(tuple(row))
+    notes = ("Retention: the student's metric over the teacher's, with 95 % intervals.",)
+    return Table(tuple(columns), tuple(rows), "What students keep of their teachers", notes)
+
+
+def curve_view(students: list[Student], split: str) -> None:
+    """Retention against size, a line for every method with enough points."""
+    points: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for student in students:
+        values = seed_values(student, split)
+        sizes, known = points.get(student.method, (np.empty(0), np.empty(0)))
+        grown = np.append(sizes, np.full(len(values), student.size))
+        points[student.method] = (grown, np.append(known, values))
+    points = {name: (x, y) for name, (x, y) in points.items() if len(x)}
+    curves: dict[str, ScalingCurve] = {}
+    for name, (x, y) in points.items():
+        if len(y) >= 3 and len(np.unique(x)) >= 2 and (x > 0).all():
+            curves[name] = scaling_curve(x, y)
+    if not points:
+        states.empty("No sizes to compare yet", "This needs complete students.")
+        return
+    st.plotly_chart(
+        forest.scaling(points, curves, "parameters without embeddings"), key="scaling", alt="Retention against size"
+    )
+    for name, found in curves.items():
+        gain = f"{words.signed(found.slope)} points"
+        ends = f"{words.signed(found.slope_low)} to {words.signed(found.slope_high)}"
+        bent = ""
+        if found.lack_of_fit_p is not None and found.lack_of_fit_p < 0.05:
+            bent = f" A straight line does not fit (p {words.p_value(found.lack_of_fit_p)})."
+        st.caption(f"{words.literal(name)}: {gain} for ten times the size (95 %: {ends}).{bent}")
+
+
+def page() -> None:
+    sweeps = [s for s in data.sweeps() if s.counts.get("complete")]
+    if not sweeps:
+        states.empty("No complete trials yet", "Retention is measured when a trial ends.", "limbeck sweep quickstart")
+        return
+    by_name = {s.name: s for s in sweeps}
+    names = list(by_name)
+    key = links.prepare_many("sweeps", names, names[:SHOWN_AT_FIRST])
+    chosen = st.multiselect("Sweeps", names, key=key)
+    links.keep_many("sweeps", chosen)
+    students = best_students([by_name[name] for name in chosen])
+    if not students:
+        states.empty("Nothing chosen", "Choose one sweep or more above.")
+        return
+    tasks = list(dict.fromkeys(s.task for s in students))
+    if len(tasks) > 1:
+        task = widgets.pick_one("task", "Task", tasks)
+        students = [s for s in students if s.task == task]
+    if len(students) > STUDENTS_MOST:
+        st.caption(f"The {STUDENTS_MOST} smallest of {len(students)} students are shown; choose fewer sweeps.")
+        students = students[:STUDENTS_MOST]
+    splits = list(dict.fromkeys(split for s in students for split in s.kept))
+    st.subheader("Students against their teacher", anchor=False)
+    panels = {split: [line(s, split) for s in students] for split in splits}
+    event = st.plotly_chart(
+        forest.retentions(panels), key="retention", on_select="rerun", selection_mode="points", alt="Retention"
+    )
+    for point in event.selection.points:
+        if point.get("customdata") and point["customdata"][0]:
+            links.open_trial(*links.parted(point["customdata"][0]))
+    st.caption(
+        "Of every method and size the configuration that is best on the selection split, measured on the test sets; "
+        "the dotted line is the teacher. The best of many flatters: `limbeck confirm` re-runs it on fresh seeds."
+    )
+    st.subheader("Growth with size", anchor=False)
+    split = splits[0] if len(splits) == 1 else widgets.pick_one("split", "Test set", splits)
+    curve_view(students, split)
+    widgets.downloads(table(students, splits), "retention")
+
+
+page()

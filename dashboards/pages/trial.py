@@ -1,3 +1,276 @@
+"""One trial: what it was told, how it learned, what its method made up, and how it ended."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
 import streamlit as st
 
-st.title("…")
+import data
+import leaderboard
+import links
+import settings
+import states
+import tricks
+import widgets
+import words
+from charts import curves
+from limbeck.errors import UserError
+from limbeck.store import SweepRow, TrialRow
+
+REFRESH_SECONDS = 4.0
+LISTED = 300
+INVENTED = ("invented/flip_rate", "invented/replaced_share", "invented/distinct_share", "invented/top_token_share")
+
+
+def pick_trial(sweep: SweepRow) -> str:
+    """Let the person choose a trial, best first; any other by the address or the leaderboard."""
+    frame = data.frame(sweep)
+    if frame.empty:
+        states.empty("No trials yet", "The sweep has begun; its first trials appear here in a moment.")
+        st.stop()
+    board = leaderboard.ranked(frame, sweep.objectives)
+    column = f"objective:{next(iter(sweep.objectives), '')}"
+    names = board["trial"].head(LISTED).tolist()
+    wanted = st.query_params.get("trial") or st.session_state.get("last trial")
+    if wanted in set(board["trial"]) and wanted not in names:
+        names = [wanted, *names]
+    elif st.query_params.get("trial") and wanted not in names:
+        told = f"Trial “{words.literal(wanted)}” is not in this sweep; this is the leading one."
+        st.warning(told, icon=":material/link_off:")
+    rows = board.set_index("trial").loc[names]
+    scores = rows[column] if column in rows else pd.Series(float("nan"), index=rows.index)
+    metric = column.partition(":")[2]
+    shown = {
+        name: f"#{rank}  {name}  {state}  {words.number(score, metric)}"
+        for name, rank, state, score in zip(names, rows["rank"], rows["state"], scores, strict=True)
+    }
+    key = links.prepare("trial", names, names[0])
+    trial = st.selectbox("Trial", names, key=key, format_func=shown.__getitem__) or names[0]
+    links.keep("trial", trial)
+    return trial
+
+
+def head(sweep: SweepRow, trial: TrialRow) -> None:
+    """The trial in numbers."""
+    with st.container(horizontal=True):
+        for name in sweep.objectives:
+            st.metric(words.metric_title(name), words.number(trial.objective.get(name), name), border=True)
+        st.metric("Test retention", words.percent(trial.retention), border=True)
+        share = trial.updates / trial.updates_total if trial.updates_total else 0
+        st.metric("Updates", f"{trial.updates:,} of {trial.updates_total:,}" if share else "–", border=True)
+        st.metric("Training time", words.duration(trial.seconds or None), border=True)
+        st.metric("Parameters", words.count(trial.parameters), border=True)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        widgets.badge(trial.state)
+        facts = [f"seed {trial.seed}", f"number {trial.number}", f"configuration {words.literal(trial.cell)}"]
+        st.markdown(" · ".join(facts))
+    if trial.error:
+        st.error(words.literal(trial.error), icon=":material/error:")
+
+
+def alarm(trial: TrialRow) -> None:
+    """Say so when the generator has collapsed."""
+    if trial.metrics.get("invented/collapsed", 0.0) >= 0.5:
+        top = words.percent(trial.metrics.get("invented/top_token_share"))
+        st.error(
+            f"**The generator has collapsed:** one token fills {top} of the places it may change. Its text teaches the "
+            "student little. Lower its learning rate, give it fewer steps, or raise its temperature.",
+            icon=":material/warning:",
+        )
+
+
+def curves_view(sweep: SweepRow, trial: TrialRow) -> None:
+    rows = data.metrics(sweep, (trial.trial,))
+    if rows.empty:
+        states.empty("No curves yet", "They begin with the trial's first evaluation.")
+        return
+    names = list(rows["name"].unique())
+    counts = rows.groupby("name")["updates"].nunique()
+    names = [name for name in names if counts[name] > 1 or trial.state == "running"] or names
+    losses = [n for n in names if n.startswith("loss/")]
+    quality = [n for n in ("selection/retention", "selection/accuracy", "selection/agreement") if n in names]
+    rest = [n for n in names if not n.startswith(("loss/", "selection/", "invented/")) and n != "retention"]
+    left, right = st.columns(2)
+    with left:
+        st.markdown("**Quality on the selection split**")
+        st.plotly_chart(curves.metrics_over_updates(rows, quality, ""), key="quality", alt="Quality over updates")
+    with right:
+        st.markdown("**Losses by part**")
+        st.plotly_chart(curves.metrics_over_updates(rows, losses, ""), key="losses", alt="Losses over updates")
+    other = [n for n in rest if not n.startswith(("test/", "teacher/"))]
+    if other:
+        chosen = st.multiselect("Other metrics", other, default=other[:1], format_func=words.metric_title)
+        for name in chosen:
+            st.plotly_chart(
+                curves.metrics_over_updates(rows, [name], words.metric_title(name), 240), key=f"other {name}", alt=name
+            )
+
+
+def configuration_view(sweep: SweepRow, trial: TrialRow) -> None:
+    st.markdown("**Different from the plan’s base**")
+    changed = settings.difference(sweep, trial)
+    if changed.empty:
+        st.caption("Nothing: this is the base trial.")
+    else:
+        st.dataframe(changed, hide_index=True, key="difference", alt="Settings that differ from the base")
+    st.markdown("**All settings**")
+    st.dataframe(settings.complete(sweep, trial), hide_index=True, key="all settings", height=420, alt="All settings")
+    with st.expander("The plan"):
+        st.code(sweep.plan, language="yaml")
+
+
+def resources_view(sweep: SweepRow, trial: TrialRow) -> None:
+    m = trial.metrics
+    wall = (trial.finished or trial.updated) - trial.started if trial.started else None
+    facts = {
+        "parameters": words.count(trial.parameters),
+        "parameters without embeddings": words.count(m.get("parameters_non_embedding")),
+        "teacher's parameters": words.count(m.get("teacher/parameters")),
+        "training time": words.duration(trial.seconds or None),
+        "time from start to end": words.duration(wall.total_seconds()) if wall else "–",
+        "time per update": words.duration(trial.seconds / trial.updates) if trial.updates else "–",
+        "begun": words.moment(trial.started),
+        "ended": words.moment(trial.finished),
+        "folder": trial.folder or "–",
+    }
+    st.dataframe(pd.DataFrame(facts.items(), columns=["", "value"]), hide_index=True, key="resources", alt="Resources")
+    final = {
+        n: v for n, v in m.items() if n.startswith(("test/", "teacher/")) or n.rpartition("/")[0] in other_tests(m)
+    }
+    if final:
+        st.markdown("**Test sets**, read once when the trial ended")
+        rows = [(words.metric_title(n), words.number(v, n)) for n, v in sorted(final.items())]
+        st.dataframe(pd.DataFrame(rows, columns=["metric", "value"]), hide_index=True, key="final", alt="Test metrics")
+    st.markdown("**Checkpoints**")
+    found = checkpoints(trial)
+    if found:
+        st.dataframe(pd.DataFrame(found), hide_index=True, key="checkpoints", alt="Checkpoints")
+    else:
+        st.caption("None on this machine: a trial removes them when it ends, and its folder may be elsewhere.")
+
+
+def other_tests(metrics: dict[str, float]) -> set[str]:
+    return {n.split("/")[1] for n in metrics if n.startswith("teacher/") and n.count("/") == 2} - {"selection"}
+
+
+def checkpoints(trial: TrialRow) -> list[dict[str, str]]:
+    """Return the trial's checkpoints where its folder is on this machine."""
+    folder = Path(trial.folder or "") / "checkpoints"
+    if not trial.folder or not folder.is_dir():
+        return []
+    out = []
+    for path in sorted(p for p in folder.iterdir() if p.is_dir()):
+        total = sum(f.stat().st_size for f in path.iterdir() if f.is_file())
+        out.append({"checkpoint": path.name, "size": words.size(total)})
+    return out
+
+
+def classes(trial: TrialRow) -> list[str]:
+    """Return the classes' names where the student lies on this machine."""
+    try:
+        config = json.loads((Path(trial.folder or "") / "student" / "config.json").read_text())
+        names = config["id2label"]
+        return [str(names[str(place)]) for place in range(len(names))]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def tricks_view(sweep: SweepRow, trial: TrialRow) -> None:
+    found = data.examples(sweep, trial.trial)
+    rows = data.metrics(sweep, (trial.trial,))
+    if not found:
+        states.empty("Nothing made up", "This trial's method invents no text, or has not been evaluated yet.")
+        return
+    alarm(trial)
+    left, right = st.columns(2)
+    with left:
+        st.markdown("**Flips and diversity**")
+        st.plotly_chart(curves.metrics_over_updates(rows, INVENTED, "", 300), key="invented", alt="Flips and diversity")
+    with right:
+        st.markdown("**Divergence of student and teacher** (nats)")
+        names = ("invented/divergence_before", "invented/divergence_after")
+        st.plotly_chart(curves.metrics_over_updates(rows, names, "", 300), key="divergence", alt="Divergence")
+    steps = [one.updates for one in found]
+    if len(steps) > 1:
+        update = st.select_slider("After update", steps, value=steps[-1], key=f"examples {trial.trial}")
+    else:
+        update = steps[0]
+    names_of = classes(trial)
+    only = st.toggle("Only where the teacher changes its mind", key="only flips")
+    shown = [
+        r for r in next(one.rows for one in found if one.updates == update) if not only or tricks.flips(r, "teacher")
+    ]
+    if not shown:
+        st.caption("None of the kept pairs makes the teacher change its mind.")
+    for place, row in enumerate(shown):
+        with st.container(border=True):
+            text, numbers = st.columns([3, 2])
+            with text:
+                st.html(tricks.pair(row))
+                if tricks.flips(row, "teacher"):
+                    st.badge("teacher changes its mind", icon=":material/swap_horiz:", color="orange")
+            with numbers:
+                said = tricks.said(row, names_of)
+                if said:
+                    st.dataframe(
+                        pd.DataFrame(said),
+                        key=f"said {place}",
+                        hide_index=True,
+                        column_config={
+                            "before": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
+                            "after": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
+                        },
+                        alt="Probabilities before and after",
+                    )
+
+
+def log_view(sweep: SweepRow, trial: TrialRow) -> None:
+    if trial.traceback:
+        st.markdown("**Traceback**")
+        st.code(trial.traceback, language=None, wrap_lines=True)
+    if trial.log:
+        st.markdown("**Last lines of the log**")
+        st.code(trial.log, language=None, wrap_lines=True)
+    if not trial.traceback and not trial.log:
+        states.empty("No log", "Trials leave their last lines when they end.")
+
+
+VIEWS: dict[str, Callable[[SweepRow, TrialRow], None]] = {
+    "Curves": curves_view,
+    "Tricks": tricks_view,
+    "Configuration": configuration_view,
+    "Resources": resources_view,
+    "Log": log_view,
+}
+
+
+def page() -> None:
+    left, right = st.columns(2)
+    with left:
+        sweep = widgets.pick_sweep()
+    with right:
+        name = pick_trial(sweep)
+    running = data.trial(sweep, name).state == "running" and not data.silent(sweep, time.time())
+    view = widgets.pick_one("show", "View", list(VIEWS))
+
+    def body() -> None:
+        try:
+            fresh = data.reader().sweep(sweep.name)
+            trial = data.trial(fresh, name)
+            head(fresh, trial)
+            VIEWS[view](fresh, trial)
+        except UserError as error:
+            states.show_problem(error)
+
+    st.fragment(body, run_every=REFRESH_SECONDS if running else None)()
+    target = {"sweep": sweep.name, "trial": name}
+    with st.container(horizontal=True):
+        st.page_link(links.EXPORT, label="Export this student", icon=":material/download:", query_params=target)
+        chosen = {"trials": [links.pair(sweep.name, name)]}
+        st.page_link(links.COMPARE, label="Compare it", icon=":material/compare_arrows:", query_params=chosen)
+
+
+page()
