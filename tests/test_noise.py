@@ -39,3 +39,10 @@ def test_derived_seeds_are_stable_across_versions() -> None:
     assert derived_seed(0, "order") == derived_seed(0, "order")
     assert derived_seed(0, "order") != derived_seed(0, "init")
     assert 0 <= derived_seed(1, 2, 3) < 2**63
+
+
+def test_each_row_draws_as_many_as_it_is_asked() -> None:
+    whole = RowNoise(3, 5, range(2)).uniform_each([2, 3])
+    halves = [RowNoise(3, 5, [row]).uniform_each([count]) for row, count in ((0, 2), (1, 3))]
+    assert torch.equal(whole, torch.cat(halves))
+    assert RowNoise(3, 5, range(2)).uniform_each([0, 0]).shape == (0,)

@@ -37,6 +37,13 @@ class RowNoise:
         """Return (B, width) numbers from U[0, 1)."""
         return torch.stack([torch.rand(width, generator=s, device=self.device) for s in self._streams])
 
+    def uniform_each(self, counts: Sequence[int]) -> Tensor:
+        """Return (sum(counts),) numbers from U[0, 1): counts[b] from the stream of row b."""
+        draws = [
+            torch.rand(count, generator=s, device=self.device) for s, count in zip(self._streams, counts, strict=True)
+        ]
+        return torch.cat(draws) if draws else torch.empty(0, device=self.device)
+
     def normal(self, width: int) -> Tensor:
         """Return (B, width) numbers from N(0, 1)."""
         return torch.stack([torch.randn(width, generator=s, device=self.device) for s in self._streams])

@@ -4,7 +4,9 @@
 *Differs from the source*
 1. Vocabulary products and Gumbel noise at masked positions only: (P, V) in place of (B, n, V).
 2. A hard token is looked up; the soft product appears in the backward pass alone.
-3. Gumbel noise is −log of an exponential draw in float32: log(u + 1e-20) under- and overflows in half precision.
+3. Where no gradient passes through the sample, one uniform number a position inverts the cumulative distribution: the
+   same distribution as the Gumbel-max draw, without V noise numbers a position (a quarter of a student step).
+4. Gumbel noise is −log of an exponential draw in float32: log(u + 1e-20) under- and overflows in half precision.
 """
 
 from collections.abc import Sequence
@@ -49,9 +51,11 @@ def score_hidden(generator: Generator, masked: Masked, batch: Batch) -> Tensor:
     return generator.scores(states[masked.hidden]).float()
 
 
-def sample(scores: Tensor, gumbel: Tensor) -> Tensor:
-    """(P,) tokens drawn from softmax(scores) by the Gumbel-max trick."""
-    return (scores + gumbel).argmax(-1)
+def sample(scores: Tensor, uniform: Tensor) -> Tensor:
+    """(P,) tokens drawn from softmax(scores) by inverting the cumulative distribution at (P,) uniform numbers."""
+    heap = torch.softmax(scores, -1).cumsum(-1)
+    tokens = torch.searchsorted(heap, uniform.unsqueeze(-1) * heap[:, -1:], right=True).squeeze(-1)
+    return tokens.clamp(max=scores.shape[-1] - 1)
 
 
 def fill(batch: Batch, masked: Masked, tokens: Tensor) -> Tensor:
@@ -133,7 +137,7 @@ def invent_inputs(
     """(B, n) invented tokens and what was masked, without gradients: what a student step learns from."""
     masked = mask_tokens(batch, rate, mask_id, noise)
     scores = score_hidden(generator, masked, batch)
-    tokens = sample(scores, noise.gumbel(masked.counts, scores.shape[1]))
+    tokens = sample(scores, noise.uniform_each(masked.counts))
     return fill(batch, masked, tokens), masked
 
 
