@@ -100,7 +100,7 @@ def cosines(anchors: Tensor, others: Tensor) -> Tensor:
 def infonce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     """Mean over B of −log e^{p/τ} / (e^{p/τ} + Σ_k e^{n_k/τ}); cosines p (B,) and n (B, K).
 
-    *Source* van den Oord et al. 2018, arXiv 1807.03748, equation 4; CoDIR, arXiv 2009.14167, section 3.2.
+    *Source* van den Oord et al. 2018, arXiv 1807.03748, equation 4.
     """
     scores = torch.cat([positive.unsqueeze(1), negatives], 1) / temperature
     return (scores.logsumexp(1) - scores[:, 0]).mean()

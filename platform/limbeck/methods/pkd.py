@@ -2,7 +2,7 @@
 
 (1 − a)·CE + a·τ²·KL(p_T‖p_S) + b·mean (h̄_S − h̄_T)², h̄ = h/‖h‖₂ of the first token at chosen layers, the last left out
 
-*Source* Sun, Cheng, Gan, Liu 2019, arXiv 1908.09355, equations 5–8; intersun/PKD-for-BERT-Model-Compression @9e9e860,
+*Source* Sun, Cheng, Gan, Liu 2019, arXiv 1908.09355, section 3; intersun/PKD-for-BERT-Model-Compression @9e9e860,
 `src/KD_loss.py`.
 *Differs from the source*: see docs/methods/pkd.md, which numbers every difference.
 """
