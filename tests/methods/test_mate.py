@@ -148,6 +148,9 @@ def test_equals_the_published_form(phase: str, seed: int) -> None:
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
     for ours, theirs in zip(grads, plain_grads, strict=True):
         if theirs is not None and ours is not None:
+            if ours.shape == parts.student.embedding.weight.shape and phase == STUDENT:
+                # A looked-up [PAD] is never trained (`padding_idx`); as a product it would be.
+                theirs[toys.PAD] = 0
             torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
