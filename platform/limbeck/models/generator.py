@@ -27,7 +27,7 @@ class GeneratorConfig(Config):
     """Folder or hub id of a masked language model with the teacher's vocabulary. Default: the teacher's base."""
     layers: PositiveInt = 3
     """Layers kept, from the first on, of an encoder whose head is fitted here. A ready masked LM stays whole."""
-    fit_updates: Annotated[int, Field(ge=0)] = 1500
+    fit_updates: Annotated[int, Field(ge=0)] = 600
     fit_learning_rate: PositiveFloat = 5e-4
     fit_batch_size: PositiveInt = 32
     fit_mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.3
