@@ -6,13 +6,13 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-OVERVIEW = "pages/overview.py"
-SWEEP = "pages/sweep.py"
-RETENTION = "pages/retention.py"
-ABLATIONS = "pages/ablations.py"
-TRIAL = "pages/trial.py"
-COMPARE = "pages/compare.py"
-EXPORT = "pages/export.py"
+OVERVIEW = "views/overview.py"
+SWEEP = "views/sweep.py"
+RETENTION = "views/retention.py"
+ABLATIONS = "views/ablations.py"
+TRIAL = "views/trial.py"
+COMPARE = "views/compare.py"
+EXPORT = "views/export.py"
 
 
 def asked(name: str) -> str | None:

@@ -70,7 +70,7 @@ def show_problem(error: UserError) -> None:
     if command:
         st.code(command, language=None)
     if told is None:
-        st.page_link("pages/overview.py", label="Overview", icon=":material/arrow_back:")
+        st.page_link("views/overview.py", label="Overview", icon=":material/arrow_back:")
 
 
 @contextmanager

@@ -44,6 +44,11 @@ def metric_title(name: str) -> str:
     return name.replace("/", " ").replace("_", " ")
 
 
+def sentence(text: str) -> str:
+    """Return text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
 def number(value: float | None, metric: str = "") -> str:
     """Return a metric's value as people read it."""
     kind = "percent" if is_share(metric) else "count" if "parameters" in metric else "number"

@@ -55,7 +55,12 @@ def _dots(lines: Sequence[Line], names: Sequence[str], word: str, strong: bool) 
         mode="markers",
         name=word,
         error_x=_whiskers(lines, 100.0, hue),
-        marker={"size": 11, "color": hue, "symbol": "circle" if strong else "circle-open", "line": {"width": 2}},
+        marker={
+            "size": 11,
+            "color": hue,
+            "symbol": "circle" if strong else "circle-open",
+            "line": {"width": 2, "color": hue},
+        },
         customdata=[label(line.note, 120) for line in lines],
         hovertemplate="%{y}: %{x:+.2f} points<br>%{customdata}<extra></extra>",
     )

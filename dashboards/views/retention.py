@@ -80,13 +80,18 @@ def curve_view(students: list[Student], split: str) -> None:
     st.plotly_chart(
         forest.scaling(points, curves, "parameters without embeddings"), key="scaling", alt="Retention against size"
     )
-    for name, found in curves.items():
-        gain = f"{words.signed(found.slope)} points"
-        ends = f"{words.signed(found.slope_low)} to {words.signed(found.slope_high)}"
-        bent = ""
-        if found.lack_of_fit_p is not None and found.lack_of_fit_p < 0.05:
-            bent = f" A straight line does not fit (p {words.p_value(found.lack_of_fit_p)})."
-        st.caption(f"{words.literal(name)}: {gain} for ten times the size (95 %: {ends}).{bent}")
+    told = [f"{words.literal(name)}: {growth(found)}" for name, found in curves.items()]
+    if told:
+        st.caption("  \n".join(told))
+
+
+def growth(found: ScalingCurve) -> str:
+    """Return a fitted line in words."""
+    ends = f"{words.signed(found.slope_low)} to {words.signed(found.slope_high)}"
+    text = f"{words.signed(found.slope)} points for ten times the size (95 %: {ends})."
+    if found.lack_of_fit_p is not None and found.lack_of_fit_p < 0.05:
+        text += f" A straight line does not fit (p {words.p_value(found.lack_of_fit_p)})."
+    return text
 
 
 def page() -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 import data
 import leaderboard
 import links
+import parcel
 import settings
 import states
 import tricks
@@ -57,7 +58,8 @@ def head(sweep: SweepRow, trial: TrialRow) -> None:
     """The trial in numbers."""
     with st.container(horizontal=True):
         for name in sweep.objectives:
-            st.metric(words.metric_title(name), words.number(trial.objective.get(name), name), border=True)
+            title = words.sentence(words.metric_title(name))
+            st.metric(title, words.number(trial.objective.get(name), name), border=True)
         st.metric("Test retention", words.percent(trial.retention), border=True)
         share = trial.updates / trial.updates_total if trial.updates_total else 0
         st.metric("Updates", f"{trial.updates:,} of {trial.updates_total:,}" if share else "–", border=True)
@@ -102,7 +104,7 @@ def curves_view(sweep: SweepRow, trial: TrialRow) -> None:
         st.plotly_chart(curves.metrics_over_updates(rows, losses, ""), key="losses", alt="Losses over updates")
     other = [n for n in rest if not n.startswith(("test/", "teacher/"))]
     if other:
-        chosen = st.multiselect("Other metrics", other, default=other[:1], format_func=words.metric_title)
+        chosen = st.multiselect("Other metrics", other, default=[], format_func=words.metric_title)
         for name in chosen:
             st.plotly_chart(
                 curves.metrics_over_updates(rows, [name], words.metric_title(name), 240), key=f"other {name}", alt=name
@@ -137,9 +139,7 @@ def resources_view(sweep: SweepRow, trial: TrialRow) -> None:
         "folder": trial.folder or "–",
     }
     st.dataframe(pd.DataFrame(facts.items(), columns=["", "value"]), hide_index=True, key="resources", alt="Resources")
-    final = {
-        n: v for n, v in m.items() if n.startswith(("test/", "teacher/")) or n.rpartition("/")[0] in other_tests(m)
-    }
+    final = parcel.tests_of(m)
     if final:
         st.markdown("**Test sets**, read once when the trial ended")
         rows = [(words.metric_title(n), words.number(v, n)) for n, v in sorted(final.items())]
@@ -150,10 +150,6 @@ def resources_view(sweep: SweepRow, trial: TrialRow) -> None:
         st.dataframe(pd.DataFrame(found), hide_index=True, key="checkpoints", alt="Checkpoints")
     else:
         st.caption("None on this machine: a trial removes them when it ends, and its folder may be elsewhere.")
-
-
-def other_tests(metrics: dict[str, float]) -> set[str]:
-    return {n.split("/")[1] for n in metrics if n.startswith("teacher/") and n.count("/") == 2} - {"selection"}
 
 
 def checkpoints(trial: TrialRow) -> list[dict[str, str]]:

@@ -1,0 +1,119 @@
+"""Take a student away: its card and sizes, its folder as a zip, and the command that does the same with proof."""
+
+import shlex
+
+import pandas as pd
+import streamlit as st
+
+import data
+import leaderboard
+import links
+import parcel
+import states
+import widgets
+import words
+from limbeck.store import SweepRow, TrialRow
+
+LISTED = 300
+
+
+def pick_complete(sweep: SweepRow) -> str:
+    """Let the person choose a complete trial, the best by the objective first."""
+    frame = data.frame(sweep)
+    done = frame[frame["state"] == "complete"]
+    if done.empty:
+        states.empty("No complete trial yet", "Only trials that ran to their end leave a student.")
+        st.stop()
+    board = leaderboard.ranked(done, sweep.objectives).head(LISTED)
+    wanted = st.query_params.get("trial")
+    if wanted in set(done["trial"]) and wanted not in set(board["trial"]):
+        board = pd.concat([done[done["trial"] == wanted].assign(rank=0), board])
+    elif wanted is not None and wanted not in set(board["trial"]):
+        told = f"Trial “{words.literal(wanted)}” left no student in this sweep; this is the best one that did."
+        st.warning(told, icon=":material/link_off:")
+    names = board["trial"].tolist()
+    shown = {
+        name: f"{name}  {words.percent(kept)} retention, {words.count(size)} parameters"
+        for name, kept, size in zip(names, board["retention"], board["parameters"], strict=True)
+    }
+    key = links.prepare("trial", names, names[0])
+    trial = st.selectbox("Student", names, key=key, format_func=shown.__getitem__) or names[0]
+    links.keep("trial", trial)
+    return trial
+
+
+def command(sweep: SweepRow, trial: TrialRow) -> str:
+    """Return the command that exports this student."""
+    name = widgets.file_name(f"{sweep.name}-{trial.trial}")
+    words_of = ["limbeck", "export", sweep.name, "--trial", trial.trial, "--format", "hf", "--to", name]
+    return " ".join(shlex.quote(word) for word in words_of)
+
+
+def head(trial: TrialRow) -> None:
+    with st.container(horizontal=True):
+        st.metric("Test retention", words.percent(trial.retention), border=True)
+        st.metric("Parameters", words.count(trial.parameters), border=True)
+        without = trial.metrics.get("parameters_non_embedding")
+        st.metric("Without embeddings", words.count(without), border=True)
+        teacher = trial.metrics.get("teacher/parameters")
+        if teacher and trial.parameters:
+            st.metric("Share of the teacher's size", words.percent(trial.parameters / teacher), border=True)
+        if "latency_ms" in trial.metrics:
+            st.metric("Latency", f"{trial.metrics['latency_ms']:.1f} ms", border=True)
+
+
+def take_away(sweep: SweepRow, trial: TrialRow) -> None:
+    """The zip and the commands."""
+    name = widgets.file_name(f"{sweep.name}-{trial.trial}")
+    found = parcel.find_student(trial, data.home())
+    st.subheader("Download", anchor=False)
+    if found is None:
+        where = words.literal(trial.folder or "not recorded")
+        states.empty(
+            "The student is not on this machine",
+            f"Its folder is {where}. Start the dashboard where the runs are, with `--home`, or use the command below.",
+        )
+    else:
+        st.download_button(
+            f"Hugging Face folder ({words.size(found.size)})",
+            lambda: parcel.packed(found, parcel.card(sweep, trial), name),
+            f"{name}.zip",
+            "application/zip",
+            type="primary",
+            icon=":material/folder_zip:",
+            on_click="ignore",
+            key="zip",
+        )
+        files = [(path.name, words.size(path.stat().st_size)) for path in found.files]
+        st.dataframe(
+            pd.DataFrame(files, columns=["file", "size"]), hide_index=True, key="files", width=420, alt="Files"
+        )
+    st.subheader("From a terminal", anchor=False)
+    st.caption(
+        "Writes the model with its full card, and proves in a fresh process that it answers as the student does."
+    )
+    st.code(command(sweep, trial), language=None)
+    st.caption("Then try it:")
+    st.code(f"echo 'a fine film' | limbeck predict {shlex.quote(name)}", language=None)
+
+
+def page() -> None:
+    left, right = st.columns(2)
+    with left:
+        sweep = widgets.pick_sweep()
+    with right:
+        name = pick_complete(sweep)
+    trial = data.trial(sweep, name)
+    head(trial)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        take_away(sweep, trial)
+    with right:
+        st.subheader("Card", anchor=False)
+        with st.container(border=True):
+            st.markdown(parcel.card(sweep, trial).split("---\n", 2)[2])
+    target = {"sweep": sweep.name, "trial": name}
+    st.page_link(links.TRIAL, label="Open the trial", icon=":material/science:", query_params=target)
+
+
+page()
