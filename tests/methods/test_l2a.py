@@ -1,5 +1,6 @@
 """L2A: what becomes a candidate, what is kept, what is learnt from and what is paid, by NumPy on linear networks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -149,33 +150,34 @@ def test_states_by_numpy() -> None:
     np.testing.assert_allclose(similarity.numpy(), cosine, atol=1e-6)
 
 
-def kept(config: L2aConfig, step: int = 0, bias: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Who is kept, and how similar each is to the target; `bias` shifts the learned policy's logits."""
-    method = L2a(config, linear.parts())
-    with torch.no_grad():
-        method._selector.body[-1].bias.fill_(bias)
-    draw = torch.Generator().manual_seed(step)
-    similarity = torch.rand(8 * config.candidates, generator=draw)
-    states = torch.randn(8 * config.candidates, method._selector.states.shape[2], generator=draw)
-    return method._keep(states, similarity, noise(step)), similarity
+def kept(settings: dict[str, object], steps: int = 1, bias: float = 0.0) -> list[tuple[Tensor, Tensor]]:
+    """Who is kept, and how similar each is to the target; `bias` is the learned policy's logit for everyone."""
+    config = L2aConfig.model_validate({"sweeps": 0, **settings})
+    method, size = L2a(config, linear.parts()), 8 * config.candidates
+    torch.nn.init.zeros_(method._selector.body[-1].weight)
+    torch.nn.init.constant_(method._selector.body[-1].bias, bias)
+    states, found = torch.zeros(size, method._selector.states.shape[2]), []
+    for step in range(steps):
+        similarity = torch.rand(size, generator=torch.Generator().manual_seed(step))
+        found.append((method._keep(states, similarity, noise(step)), similarity))
+    return found
 
 
 def test_who_is_kept() -> None:
-    rates = [kept(L2aConfig(sweeps=0, selector="random", keep_rate=0.3, candidates=4), s)[0].mean() for s in range(60)]
-    # 1,920 draws: a standard error of 0.01.
-    assert float(np.mean(rates)) == pytest.approx(0.3, abs=0.04)
-    assert kept(L2aConfig(sweeps=0, selector="random", keep_rate=1.0))[0].tolist() == [1] * 8
-    assert kept(L2aConfig(sweeps=0, selector="none"))[0].tolist() == [1] * 8
-    keep, similarity = kept(L2aConfig(sweeps=0, selector="similarity", keep_rate=0.25))
+    for settings, bias in (({"selector": "random", "keep_rate": 0.3}, 0.0), ({"selector": "learned"}, math.log(3 / 7))):
+        rates = [keep.mean().item() for keep, _ in kept({**settings, "candidates": 4}, 60, bias)]
+        # 1,920 draws: a standard error of 0.01.
+        assert np.mean(rates) == pytest.approx(0.3, abs=0.04)
+    assert kept({"selector": "random", "keep_rate": 1.0})[0][0].tolist() == [1] * 8
+    assert kept({"selector": "none"})[0][0].tolist() == [1] * 8
+    keep, similarity = kept({"selector": "similarity", "keep_rate": 0.25})[0]
     assert set(keep.nonzero().flatten().tolist()) == set(similarity.topk(2).indices.tolist())
-    assert kept(L2aConfig(sweeps=0, selector="learned"), bias=50.0)[0].tolist() == [1] * 8
 
 
 @pytest.mark.parametrize("selector", ["learned", "random", "similarity"])
 def test_one_at_least_is_kept_and_only_one_when_none_would_be(selector: str) -> None:
-    config = L2aConfig.model_validate({"sweeps": 0, "selector": selector, "keep_rate": 1e-9})
-    for step in range(20):
-        assert kept(config, step, bias=-50.0)[0].sum() == 1
+    for keep, _ in kept({"selector": selector, "keep_rate": 1e-9}, 20, bias=-50.0):
+        assert keep.sum() == 1
 
 
 # -- what is learnt from ----------------------------------------------------------------------------------------------
