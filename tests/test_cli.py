@@ -26,7 +26,8 @@ from limbeck.tasks import TaskConfig, load_task
 
 from .test_export import CLASSES, write_student
 
-COMMANDS = ["validate", "trial", "sweep", "sweeps", "leaderboard", "export", "evaluate", "predict", "tasks", "methods"]
+COMMANDS = ["validate", "trial", "sweep", "sweeps", "leaderboard", "dashboard"]
+COMMANDS += ["export", "evaluate", "predict", "tasks", "methods"]
 Run = Callable[..., tuple[int, str, str]]
 
 
