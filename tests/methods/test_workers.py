@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -16,14 +17,24 @@ from torch import Tensor
 import toys
 from limbeck.encoding import Batch
 from limbeck.methods import METHODS
-from limbeck.methods.base import Method, Parts
+from limbeck.methods.base import Method
 from limbeck.methods.l2a import padded
 from limbeck.noise import RowNoise
 from limbeck.optimise import Optimiser
-from methods.test_contract import build
+from methods.test_contract import SETTINGS
 
 STEPS = 20
 BATCH = 8
+Settings = dict[str, Any]
+VARIANTS: list[tuple[str, Settings]] = [
+    *((name, {}) for name in METHODS),
+    ("cilda", {"other_view": "positive"}),
+    ("cilda", {"contrast": "mse"}),
+    ("codir", {"contrast": "nce"}),
+    ("codir", {"contrast": "mse"}),
+    ("l2a", {"selector": "similarity", "candidates": 2}),
+    ("mixup", {"target": "labels"}),
+]
 
 
 class Meeting:
@@ -93,6 +104,11 @@ class _Gather(torch.autograd.Function):
         return ctx.count * grad[ctx.own], None, None, None
 
 
+@cache
+def ragged_row(row: int) -> Batch:
+    return toys.batch(1, seed=1000 + row, start=row, longest=5 + row % 8)
+
+
 class RaggedRows:
     """Rows of 5 to 12 tokens, padded to the longest of those that are read."""
 
@@ -100,7 +116,7 @@ class RaggedRows:
         return 2 * toys.ROWS
 
     def read(self, rows: Sequence[int]) -> Batch:
-        each = [toys.batch(1, seed=1000 + row, start=row, longest=5 + row % 8) for row in rows]
+        each = [ragged_row(row) for row in rows]
         width = max(b.input_ids.shape[1] for b in each)
         each = [padded(b, width, toys.PAD) for b in each]
         return Batch(**{f.name: torch.cat([getattr(b, f.name) for b in each]) for f in fields(Batch)})
@@ -121,14 +137,15 @@ def go(method: Method, places: range, average: Callable[[Sequence[Tensor]], None
         optimisers[phase].step(loss.total, average)
 
 
-def trained(name: str, count: int) -> list[Method]:
+def trained(name: str, settings: Settings, count: int) -> list[Method]:
     """The method after its steps, as each of `count` workers has it."""
+    config = METHODS[name].Config(**{**SETTINGS.get(name, {}), **settings})
     meeting, share = Meeting(count), BATCH // count
 
-    def make(rank: int) -> Parts:
-        return replace(toys.parts(gather=meeting.gather(rank)), pool=RaggedRows())
+    def make(rank: int) -> Method:
+        return METHODS[name](config, replace(toys.parts(gather=meeting.gather(rank)), pool=RaggedRows()))
 
-    methods = [build(name, make(rank)) for rank in range(count)]
+    methods = [make(rank) for rank in range(count)]
     with ThreadPoolExecutor(count) as pool:
         runs = [
             pool.submit(meeting.run, go, method, range(rank * share, (rank + 1) * share), meeting.average(rank))
@@ -157,16 +174,20 @@ def state(method: Method) -> dict[str, Tensor]:
     }
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_two_workers_equal_one(name: str) -> None:
-    (alone,) = trained(name, 1)
-    first, second = (state(method) for method in trained(name, 2))
+def label(value: object) -> str:
+    return "-".join(map(str, value.values())) if isinstance(value, dict) else str(value)
+
+
+@pytest.mark.parametrize(("name", "settings"), VARIANTS, ids=label)
+def test_two_workers_equal_one(name: str, settings: Settings) -> None:
+    (alone,) = trained(name, settings, 1)
+    first, second = (state(method) for method in trained(name, settings, 2))
     for key, expected in state(alone).items():
         torch.testing.assert_close(first[key], expected, atol=1e-4, rtol=0, msg=lambda m, key=key: f"{key}: {m}")
-        torch.testing.assert_close(second[key], first[key], atol=1e-6, rtol=0, msg=lambda m, key=key: f"{key}: {m}")
+        assert torch.equal(second[key], first[key]), key
 
 
 def test_the_steps_above_move_far_more_than_the_tolerance() -> None:
-    (method,) = trained("kd", 1)
-    fresh = state(build("kd", toys.parts()))
+    (method,) = trained("kd", {}, 1)
+    fresh = state(METHODS["kd"](METHODS["kd"].Config(), toys.parts()))
     assert max((value - fresh[key]).abs().max() for key, value in state(method).items()) > 1e-2
