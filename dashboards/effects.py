@@ -23,7 +23,6 @@ from limbeck.compare import (
     factorial_effects,
     make_cell,
 )
-from limbeck.errors import UserError
 from limbeck.report import Column, Table
 from limbeck.store import SweepRow
 
@@ -137,10 +136,11 @@ def table(found: Findings, caption: str) -> Table:
 
 
 def effects_table(effects: Sequence[EffectRow], caption: str) -> Table:
-    """Return a factorial design's effects as a table."""
+    """Return a factorial design's effects as a table; what they cannot be told from only where there is something."""
+    aliased = any(effect.aliases for effect in effects)
     columns = (
         Column("term"),
-        Column("aliases", "cannot be told from"),
+        *((Column("aliases", "cannot be told from"),) if aliased else ()),
         Column("seeds", kind="number"),
         Column("estimate", "effect", "percent", signed=True),
         Column("low", kind="percent", signed=True),
@@ -149,13 +149,8 @@ def effects_table(effects: Sequence[EffectRow], caption: str) -> Table:
         Column("p", kind="number", digits=4),
         Column("p_adjusted", "p (Holm)", "number", digits=4),
     )
-    rows = tuple(
-        (e.term, ", ".join(e.aliases), e.n_seeds, e.estimate, e.low, e.high, e.effect_size, e.p, e.p_adjusted)
-        for e in effects
-    )
-    return Table(columns, rows, caption, tuple(f"missing: {what}" for what in effects[0].missing))
-
-
-def problem(found: UserError) -> str:
-    """Return the words of an error in one line."""
-    return "; ".join(map(str, found.problems))
+    rows = []
+    for e in effects:
+        names = (e.term, ", ".join(e.aliases)) if aliased else (e.term,)
+        rows.append((*names, e.n_seeds, e.estimate, e.low, e.high, e.effect_size, e.p, e.p_adjusted))
+    return Table(columns, tuple(rows), caption, tuple(f"missing: {what}" for what in effects[0].missing))

@@ -121,7 +121,7 @@ def view(sweep: SweepRow, frame: pd.DataFrame) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         text = _filter()
         order = _order(every)
-        columns = _columns(board, every)
+        columns = _columns(sweep, board, every)
     try:
         board = filters.filtered(
             board, text, {title: name for name, title in every.items()}, ["trial", "state", "cell"]
@@ -161,7 +161,12 @@ def _order(every: Mapping[str, str]) -> str:
     return order or "rank"
 
 
-def _columns(board: pd.DataFrame, every: Mapping[str, str]) -> list[str]:
+def _columns(sweep: SweepRow, board: pd.DataFrame, every: Mapping[str, str]) -> list[str]:
+    if st.session_state.get("columns of") != sweep.name:
+        # Columns chosen for one sweep would hide what varies in another.
+        for name in ("choose columns", "last columns"):
+            st.session_state.pop(name, None)
+        st.session_state["columns of"] = sweep.name
     with st.popover("Columns", icon=":material/view_column:"):
         key = links.prepare_many("columns", list(every), usual(board, every))
         columns = st.multiselect("Columns", list(every), key=key, format_func=every.__getitem__)

@@ -84,7 +84,7 @@ def card(sweep: SweepRow, trial: TrialRow) -> str:
         "",
         f"Distilled with limbeck for the task {words.literal(sweep.task)}.",
         "",
-        "| | |",
+        "| measure | value |",
         "|---|---:|",
         f"| retention on the test split | {words.percent(trial.retention)} |",
         f"| parameters | {words.count(trial.parameters)} |",

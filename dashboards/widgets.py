@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
 import streamlit as st
 
 import data
 import links
 import states
-from limbeck.report import Table, to_csv, to_json, to_latex, to_markdown
+from limbeck.report import Table, show, to_csv, to_json, to_latex, to_markdown
 from limbeck.store import SweepRow
 from words import literal
 
@@ -45,25 +46,33 @@ def pick_sweep(kinds: Sequence[str] | None = None, nothing: str = "No sweeps yet
         )
     key = links.prepare("sweep", names, names[0])
     name = st.selectbox("Sweep", names, key=key)
+    if st.query_params.get("sweep") not in (None, name):
+        # Another sweep was chosen by hand: the address must not ask for a trial of the old one.
+        links.keep("trial", None)
     links.keep("sweep", name)
     return rows[names.index(name)]
 
 
-def pick_one(name: str, title: str, options: Sequence[str], labels: dict[str, str] | None = None) -> str:
-    """Let the person choose one of a few views; the choice stands in the address."""
+def pick_one(name: str, title: str, options: Sequence[str]) -> str:
+    """Let the person choose one of a few; the choice stands in the address."""
     key = links.prepare(name, options, options[0])
-    shown = (labels or {}).get
+    # The options of this widget are read as Markdown.
     chosen = st.segmented_control(
-        title,
-        options,
-        key=key,
-        required=True,
-        format_func=lambda option: shown(option, option),
-        label_visibility="collapsed",
+        title, options, key=key, required=True, format_func=literal, label_visibility="collapsed"
     )
     chosen = chosen or options[0]
     links.keep(name, chosen)
     return chosen
+
+
+def show_table(table: Table, key: str) -> None:
+    """Show a table as the downloads print it."""
+    columns = [column.heading for column in table.columns]
+    rows = [[show(value, column) for value, column in zip(row, table.columns, strict=True)] for row in table.rows]
+    config = {c.heading: st.column_config.TextColumn(alignment="right" if c.numeric else "left") for c in table.columns}
+    st.dataframe(pd.DataFrame(rows, columns=columns), key=key, hide_index=True, column_config=config, alt=table.caption)
+    for note in table.notes:
+        st.caption(literal(note))
 
 
 def downloads(table: Table, name: str) -> None:

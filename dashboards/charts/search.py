@@ -135,7 +135,11 @@ def slices(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> go.Figu
             here = (frame["state"] == state) & frame[column].notna() & values.notna()
             if not here.any():
                 continue
-            trace = _points(values[here] if numeric else values[here].astype(str), *_score(frame, column, here), state)
+            trace = _points(
+                values[here] if numeric else values[here].map(value_text).map(label),
+                *_score(frame, column, here),
+                state,
+            )
             trace.update(showlegend=place == 0, legendgroup=state, opacity=0.75)
             trace.marker.size = 6
             out.add_trace(trace, row + 1, at + 1)
@@ -144,7 +148,7 @@ def slices(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> go.Figu
         ticks = {"dtick": 1, "exponentformat": "power"} if kind == "log" else {}
         out.update_xaxes(title_text=title, type=kind, row=row + 1, col=at + 1, zeroline=False, **ticks)
     out.update_yaxes(tickformat=".0%" if is_share(objective) else None, zeroline=False)
-    out.update_yaxes(title_text=metric_title(objective), col=1)
+    out.update_yaxes(title_text=label(metric_title(objective)), col=1)
     legend = {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0}
     return out.update_layout(height=90 + 250 * rows, margin={"l": 10, "r": 16, "t": 40, "b": 10}, legend=legend)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from palette import BAND, FAINT, STATES
+from words import label
 
 HEIGHT = 420
 POINTS_MOST = 2000
@@ -12,15 +13,15 @@ POINTS_MOST = 2000
 
 
 def figure(x: str = "", y: str = "", height: int = HEIGHT) -> go.Figure:
-    """Return an empty figure with titled axes and its legend above."""
+    """Return an empty figure with its legend above; titles stand for themselves."""
     return go.Figure(
         layout={
             "height": height,
             "margin": {"l": 10, "r": 16, "t": 40, "b": 10},
             "hovermode": "closest",
             "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0, "title": {"text": ""}},
-            "xaxis": {"title": {"text": x}, "automargin": True, "zeroline": False},
-            "yaxis": {"title": {"text": y}, "automargin": True, "zeroline": False},
+            "xaxis": {"title": {"text": label(x)}, "automargin": True, "zeroline": False},
+            "yaxis": {"title": {"text": label(y)}, "automargin": True, "zeroline": False},
         }
     )
 

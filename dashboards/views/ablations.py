@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
 import cells
@@ -13,7 +12,6 @@ import widgets
 import words
 from charts import forest
 from limbeck.compare import AblationRow, EffectRow
-from limbeck.report import Table, show
 from limbeck.store import SweepRow
 
 ALPHA = 0.05
@@ -45,16 +43,6 @@ def term_line(row: EffectRow) -> forest.Line:
         strong,
         "not every cell has a seed in common" if row.estimate is None else told,
     )
-
-
-def shown_table(table: Table, key: str) -> None:
-    """Show a table as the downloads print it."""
-    columns = [column.heading for column in table.columns]
-    rows = [[show(value, column) for value, column in zip(row, table.columns, strict=True)] for row in table.rows]
-    config = {c.heading: st.column_config.TextColumn(alignment="right" if c.numeric else "left") for c in table.columns}
-    st.dataframe(pd.DataFrame(rows, columns=columns), key=key, hide_index=True, column_config=config, alt=table.caption)
-    for note in table.notes:
-        st.caption(words.literal(note))
 
 
 def head(sweep: SweepRow, found: effects.Findings) -> None:
@@ -103,14 +91,14 @@ def page() -> None:
         figure = forest.effects([term_line(row) for row in found.effects], "effect on retention, percentage points")
         st.plotly_chart(figure, key="terms", alt="Effects with their intervals")
         table = effects.effects_table(found.effects, f"{caption}, effects")
-        shown_table(table, "terms table")
+        widgets.show_table(table, "terms table")
         widgets.downloads(table, f"{sweep.name}-{split}-effects")
     st.subheader("Every configuration against the reference", anchor=False)
     rows = [row for row in found.rows if row.cell != found.reference]
-    title = f"difference to {words.label(found.reference)}, percentage points of retention"
+    title = f"difference to {found.reference}, percentage points of retention"
     st.plotly_chart(forest.effects([effect_line(row) for row in rows], title), key="forest", alt="Forest plot")
     table = effects.table(found, caption)
-    shown_table(table, "cells table")
+    widgets.show_table(table, "cells table")
     widgets.downloads(table, f"{sweep.name}-{split}")
 
 

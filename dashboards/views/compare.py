@@ -6,6 +6,7 @@ import streamlit as st
 
 import cells
 import data
+import effects
 import leaderboard
 import links
 import settings
@@ -123,7 +124,9 @@ def paired_test(sweeps: dict[str, SweepRow], trials: dict[str, TrialRow]) -> Non
     lines = [line(row) for row in others]
     title = "difference in retention, percentage points"
     st.plotly_chart(forest.effects(lines, title), key="differences", alt="Differences with intervals")
-    st.caption(f"Retention on {split}, 95 % intervals, paired by seed and {basis}; p adjusted by Holm.")
+    table = effects.table(effects.Findings(tuple(found), reference or names[0], basis, tuple(rows), (), None), "")
+    widgets.show_table(table, "differences table")
+    widgets.downloads(table, f"comparison-{split}")
     if basis == cells.BY_EXAMPLE and all(len(c.seeds) == 1 for c in found):
         single_students(runs, split, reference or names[0])
 

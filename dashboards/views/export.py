@@ -97,6 +97,12 @@ def take_away(sweep: SweepRow, trial: TrialRow) -> None:
     st.code(f"echo 'a fine film' | limbeck predict {shlex.quote(name)}", language=None)
 
 
+def preview(card: str) -> str:
+    """Return a card without its front matter, its headings as small as the page's."""
+    body = card.split("---\n", 2)[2]
+    return "\n".join(f"####{line.lstrip('#')}" if line.startswith("#") else line for line in body.splitlines())
+
+
 def page() -> None:
     left, right = st.columns(2)
     with left:
@@ -111,7 +117,7 @@ def page() -> None:
     with right:
         st.subheader("Card", anchor=False)
         with st.container(border=True):
-            st.markdown(parcel.card(sweep, trial).split("---\n", 2)[2])
+            st.markdown(preview(parcel.card(sweep, trial)))
     target = {"sweep": sweep.name, "trial": name}
     st.page_link(links.TRIAL, label="Open the trial", icon=":material/science:", query_params=target)
 

@@ -1,5 +1,6 @@
 """All sweeps: how far they are, what they found, what they cost."""
 
+import shlex
 import time
 from datetime import UTC, datetime
 
@@ -13,6 +14,13 @@ import words
 from limbeck.store import SweepRow
 
 REFRESH_SECONDS = 3.0
+MARKS = {
+    "running": "▶ running",
+    "complete": "✓ complete",
+    "interrupted": "‖ interrupted",
+    "failed": "✕ failed",
+    "silent": "? no sign of life",
+}
 COLUMNS = ("sweep", "state", "done", "trials", "failed", "best", "retention", "cost", "task", "kind", "updated")
 
 
@@ -33,7 +41,7 @@ def best_retention(sweep: SweepRow) -> float | None:
 
 def row(sweep: SweepRow, now: float) -> dict[str, object]:
     """One line of the table; shares in percent."""
-    state = "no sign of life" if data.silent(sweep, now) else sweep.state
+    state = MARKS["silent" if data.silent(sweep, now) else sweep.state]
     name = next(iter(sweep.objectives), "")
     kept = best_retention(sweep)
     return {
@@ -106,14 +114,19 @@ def body() -> None:
             return
         totals(sweeps, now)
         table(sweeps, now)
-        for sweep in sweeps:
-            if data.silent(sweep, now):
-                since = words.ago(sweep.updated, datetime.fromtimestamp(now, UTC))
-                st.warning(
-                    f"**{words.literal(sweep.name)}** last spoke {since}. If its process was killed, nothing is lost:",
-                    icon=":material/heart_broken:",
-                )
-                st.code(f"limbeck sweep PLAN --resume {sweep.name}", language=None)
+        silent([s for s in sweeps if data.silent(s, now)], now)
+
+
+def silent(sweeps: list[SweepRow], now: float) -> None:
+    """Say which sweeps have probably been killed, and how to go on with them."""
+    if not sweeps:
+        return
+    told = ", ".join(
+        f"**{words.literal(s.name)}** ({words.ago(s.updated, datetime.fromtimestamp(now, UTC))})" for s in sweeps
+    )
+    many = "these sweeps" if len(sweeps) > 1 else "this sweep"
+    st.warning(f"No sign of life from {told}. If {many} were killed, nothing is lost:", icon=":material/heart_broken:")
+    st.code("\n".join(f"limbeck sweep --resume {shlex.quote(s.name)}" for s in sweeps), language=None)
 
 
 st.title("Sweeps", anchor=False)

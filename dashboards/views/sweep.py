@@ -32,7 +32,7 @@ def head(sweep: SweepRow) -> None:
         st.metric("Running", f"{sweep.counts.get('running', 0):,}", border=True)
         st.metric("Stopped early", f"{sweep.counts.get('stopped', 0):,}", border=True)
         st.metric("Failed", f"{sweep.failed:,}", border=True)
-        st.metric(f"Best {words.metric_title(name)}", words.number(sweep.best, name), border=True)
+        st.metric(f"Best {words.literal(words.metric_title(name))}", words.number(sweep.best, name), border=True)
         st.metric("Training time", words.duration(float(frame["seconds"].sum()) or None), border=True)
     with st.container(horizontal=True, vertical_alignment="center"):
         widgets.badge("silent" if data.silent(sweep, time.time()) else sweep.state)

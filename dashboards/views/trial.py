@@ -18,7 +18,6 @@ import tricks
 import widgets
 import words
 from charts import curves
-from limbeck.errors import UserError
 from limbeck.store import SweepRow, TrialRow
 
 REFRESH_SECONDS = 4.0
@@ -58,7 +57,7 @@ def head(sweep: SweepRow, trial: TrialRow) -> None:
     """The trial in numbers."""
     with st.container(horizontal=True):
         for name in sweep.objectives:
-            title = words.sentence(words.metric_title(name))
+            title = words.literal(words.sentence(words.metric_title(name)))
             st.metric(title, words.number(trial.objective.get(name), name), border=True)
         st.metric("Test retention", words.percent(trial.retention), border=True)
         share = trial.updates / trial.updates_total if trial.updates_total else 0
@@ -71,6 +70,7 @@ def head(sweep: SweepRow, trial: TrialRow) -> None:
         st.markdown(" · ".join(facts))
     if trial.error:
         st.error(words.literal(trial.error), icon=":material/error:")
+    alarm(trial)
 
 
 def alarm(trial: TrialRow) -> None:
@@ -180,7 +180,6 @@ def tricks_view(sweep: SweepRow, trial: TrialRow) -> None:
     if not found:
         states.empty("Nothing made up", "This trial's method invents no text, or has not been evaluated yet.")
         return
-    alarm(trial)
     left, right = st.columns(2)
     with left:
         st.markdown("**Flips and diversity**")
@@ -250,18 +249,19 @@ def page() -> None:
     with right:
         name = pick_trial(sweep)
     running = data.trial(sweep, name).state == "running" and not data.silent(sweep, time.time())
+    every = REFRESH_SECONDS if running else None
+
+    def part(show: Callable[[SweepRow, TrialRow], None]) -> Callable[[], None]:
+        def body() -> None:
+            with states.problems_shown():
+                fresh = data.reader().sweep(sweep.name)
+                show(fresh, data.trial(fresh, name))
+
+        return body
+
+    st.fragment(part(head), run_every=every)()
     view = widgets.pick_one("show", "View", list(VIEWS))
-
-    def body() -> None:
-        try:
-            fresh = data.reader().sweep(sweep.name)
-            trial = data.trial(fresh, name)
-            head(fresh, trial)
-            VIEWS[view](fresh, trial)
-        except UserError as error:
-            states.show_problem(error)
-
-    st.fragment(body, run_every=REFRESH_SECONDS if running else None)()
+    st.fragment(part(VIEWS[view]), run_every=every)()
     target = {"sweep": sweep.name, "trial": name}
     with st.container(horizontal=True):
         st.page_link(links.EXPORT, label="Export this student", icon=":material/download:", query_params=target)

@@ -1,0 +1,77 @@
+"""A results database to look at, and pages without a browser."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# Streamlit puts the folder of the app there.
+DASHBOARDS = Path(__file__).resolve().parents[2] / "dashboards"
+sys.path.insert(0, str(DASHBOARDS))
+
+import streamlit as st  # noqa: E402
+from streamlit.testing.v1 import AppTest  # noqa: E402
+
+from .demo import build  # noqa: E402
+
+SECONDS = 120.0
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a database with sweeps of every kind and state."""
+    folder = tmp_path_factory.mktemp("demo")
+    build(folder)
+    return folder
+
+
+@pytest.fixture
+def at_demo(demo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let the pages read the demo database."""
+    yield from _reading(demo, monkeypatch)
+
+
+@pytest.fixture
+def at_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let the pages read an empty folder's database."""
+    yield from _reading(tmp_path, monkeypatch)
+
+
+def _reading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("LIMBECK_HOME", str(folder))
+    monkeypatch.setenv("LIMBECK_DATABASE", f"sqlite:///{folder / 'limbeck.db'}")
+    yield folder
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def open_page() -> Open:
+    """Open a page as its address would, and hold it to having no bug to show."""
+
+    def opened(page: str = "overview", **address: str | list[str]) -> AppTest:
+        app = AppTest.from_file(str(DASHBOARDS / "app.py"), default_timeout=SECONDS)
+        for name, value in address.items():
+            app.query_params[name] = value
+        if page != "overview":
+            app.switch_page(f"views/{page}.py")
+        return run(app)
+
+    return opened
+
+
+def run(app: AppTest) -> AppTest:
+    app.run()
+    assert [error.value for error in app.exception] == []
+    return app
+
+
+def said(app: AppTest) -> str:
+    """Everything a page says in words."""
+    kinds = ("title", "header", "subheader", "markdown", "caption", "warning", "error", "info", "code")
+    return "\n".join(str(element.value) for kind in kinds for element in getattr(app, kind))
+
+
+os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")

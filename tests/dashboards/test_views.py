@@ -1,0 +1,252 @@
+"""What the pages say of a database with sweeps of every kind and state."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from limbeck.store import Outcome, open_reader, open_store
+
+from .conftest import Open, run, said
+from .demo import HOSTILE
+
+PAGES = ["overview", "sweep", "retention", "ablations", "trial", "compare", "export"]
+VIEWS = ["Leaderboard", "Curves", "History", "Parallel", "Slices", "Importance", "Front"]
+SHOWS = ["Curves", "Tricks", "Configuration", "Resources", "Log"]
+
+
+def numbers(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def address(app: AppTest, name: str) -> list[str]:
+    """What stands in the address; a single value comes back bare."""
+    value = app.query_params.get(name, [])
+    return [value] if isinstance(value, str) else list(value)
+
+
+def escaped(text: str) -> str:
+    """Text as a place that reads Markdown must be given it."""
+    import words
+
+    return words.literal(text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_without_an_address(at_demo: Path, open_page: Open, page: str) -> None:
+    app = open_page(page)
+    assert len(app.main) > 1
+    if page not in ("overview", "retention", "compare"):
+        assert address(app, "sweep") == ["factors" if page == "ablations" else "mate"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("sweep", ["mate", "sizes", "begun", "killed", HOSTILE])
+def test_every_view_of_every_sweep_opens(at_demo: Path, open_page: Open, sweep: str, view: str) -> None:
+    app = open_page("sweep", sweep=sweep, view=view)
+    assert address(app, "sweep") == [sweep]
+    assert address(app, "view") == [view]
+
+
+def test_the_overview_tells_state_progress_best_and_cost(at_demo: Path, open_page: Open) -> None:
+    app = open_page()
+    shown = numbers(app)
+    assert shown["Sweeps running"] == "1 of 7"
+    table = app.dataframe[0].value.set_index("sweep")
+    assert list(table.index)[:2] == ["mate", "factors"]
+    with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
+        rows = reader.trials("mate", states=["complete"], brief=True)
+        best = max(rows, key=lambda row: row.objective["retention"])
+        assert table.at["mate", "retention"] == pytest.approx(100 * (best.retention or 0.0))
+        assert table.at["mate", "done"] == pytest.approx(100 * 33 / 40)
+    assert table.at["mate", "state"] == "▶ running"
+    assert table.at["killed", "state"] == "? no sign of life"
+    assert table.at["mate-ablation", "failed"] == 2
+    assert "limbeck sweep --resume killed" in said(app)
+
+
+def test_the_leaderboard_has_the_order_of_the_command_line(at_demo: Path, open_page: Open) -> None:
+    from limbeck.report import leaderboard
+
+    app = open_page("sweep", sweep="mate")
+    links = app.dataframe[0].value["trial"].tolist()
+    with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
+        expected = [row.trial for row in leaderboard(reader, "mate")]
+    assert [link.rpartition("=")[2] for link in links] == expected
+
+
+def test_a_filter_keeps_what_it_names_and_stands_in_the_address(at_demo: Path, open_page: Open) -> None:
+    app = open_page("sweep", sweep="mate", filter="state = complete and layers >= 3")
+    kept = app.dataframe[0].value
+    assert set(kept["state"]) == {"complete"}
+    assert set(kept["layers"]) == {3, 4}
+    app.text_input[0].set_value("layers = 1")
+    run(app)
+    assert set(app.dataframe[0].value["layers"]) == {1}
+    assert address(app, "filter") == ["layers = 1"]
+    app.text_input[0].set_value("leyers = 1")
+    run(app)
+    assert escaped("leyers = 1: no such column. Did you mean 'layers'?") in said(app)
+
+
+def test_a_link_to_what_is_gone_says_so_and_shows_something_else(at_demo: Path, open_page: Open) -> None:
+    app = open_page("sweep", sweep="lost")
+    assert "“lost” is not here" in said(app)
+    assert app.selectbox[0].value == "mate"
+    app = open_page("trial", sweep="mate", trial="lost")
+    assert "“lost” is not in this sweep" in said(app)
+
+
+def test_choosing_another_sweep_changes_the_address(at_demo: Path, open_page: Open) -> None:
+    app = open_page("trial", sweep="mate")
+    app.selectbox[0].set_value("sizes")
+    run(app)
+    assert address(app, "sweep") == ["sizes"]
+    assert app.warning == []
+    with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
+        assert address(app, "trial")[0] in {row.trial for row in reader.trials("sizes", brief=True)}
+
+
+@pytest.mark.parametrize("show", SHOWS)
+@pytest.mark.parametrize("state", ["complete", "running", "failed", "stopped", "waiting"])
+def test_every_view_of_a_trial_in_every_state_opens(at_demo: Path, open_page: Open, show: str, state: str) -> None:
+    with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
+        trial = reader.trials("mate", states=[state], brief=True)[0].trial  # type: ignore[list-item]
+    app = open_page("trial", sweep="mate", trial=trial, show=show)
+    assert address(app, "trial") == [trial]
+    if state == "failed":
+        assert escaped("diverged before update 180") in said(app)
+        if show == "Log":
+            assert "limbeck.training.TrialFailed: diverged" in said(app)
+
+
+def test_a_trial_tells_how_it_differs_from_the_base(at_demo: Path, open_page: Open) -> None:
+    with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
+        trial = reader.trials("mate", states=["complete"])[0]
+    app = open_page("trial", sweep="mate", trial=trial.trial, show="Configuration")
+    changed = app.dataframe[0].value.set_index("setting")
+    assert changed.at["student.layers", "base"] == "3"
+    assert changed.at["student.layers", "this trial"] == str(trial.values["student.layers"])
+    assert changed.at["method.divergence", "base"] == "default"
+    every = app.dataframe[1].value.set_index("setting")
+    assert every.at["student.layers", "from"] == "varied"
+    assert every.at["teacher.base", "from"] == "plan"
+    assert every.at["training.precision", "from"] == "default"
+
+
+def test_the_tricks_show_both_texts_and_the_alarm(at_demo: Path, open_page: Open) -> None:
+    with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
+        rows = reader.trials("mate", brief=True)
+    collapsed = next(row for row in rows if row.metrics.get("invented/collapsed") == 1.0)
+    app = open_page("trial", sweep="mate", trial=collapsed.trial, show="Tricks")
+    assert "The generator has collapsed" in said(app)
+    pairs = [block.proto.body for block in app.get("html")]
+    assert any(">tedious</mark>" in body and ">gorgeous</mark>" in body for body in pairs)
+    assert all("<img" not in body for body in pairs)
+    table = app.dataframe[0].value
+    assert table["before"].tolist()[:2] == pytest.approx([2, 98])
+    calm = next(row for row in rows if row.state == "complete" and row.metrics.get("invented/collapsed") == 0.0)
+    assert "collapsed" not in said(open_page("trial", sweep="mate", trial=calm.trial, show="Tricks"))
+
+
+def test_text_from_data_is_never_markup(at_demo: Path, open_page: Open) -> None:
+    for app in (
+        open_page(),
+        open_page("sweep", sweep=HOSTILE),
+        open_page("trial", sweep=HOSTILE, show="Configuration"),
+        open_page("trial", sweep=HOSTILE, show="Log"),
+        open_page("export", sweep=HOSTILE),
+    ):
+        for kind in ("title", "header", "subheader", "markdown", "caption", "warning", "error", "info"):
+            for element in getattr(app, kind):
+                assert HOSTILE not in str(element.value)
+                assert "<img" not in str(element.value)
+                assert not getattr(element, "allow_html", False)
+
+
+def test_retention_is_that_of_the_best_configuration_with_an_interval(at_demo: Path, open_page: Open) -> None:
+    app = open_page("retention", sweeps=["sizes"])
+    figure = app.get("plotly_chart")[0].proto.spec
+    assert "kd · 1 layer, 13.7 M" in figure
+    assert "amazon" in figure
+    import data
+    from students import best_students
+
+    students = best_students([data.reader().sweep("sizes")])
+    assert [s.parameters for s in students] == sorted(s.parameters for s in students)
+    one = next(s for s in students if s.method == "mate" and s.layers == 4)
+    kept, basis = one.kept["test"]
+    with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
+        rows = [r for r in reader.trials("sizes", brief=True) if r.cell == "student.layers=4 method.name=mate"]
+    teacher = 0.91
+    accuracies = [row.metrics["test/accuracy"] for row in rows]
+    assert kept is not None
+    assert kept.seeds == 3
+    assert basis == "test examples"
+    assert kept.mean == pytest.approx(float(np.mean(accuracies)) / teacher, abs=0.02)
+    assert kept.low < kept.mean < kept.high
+
+
+def test_ablations_tell_effects_power_and_what_is_missing(at_demo: Path, open_page: Open) -> None:
+    app = open_page("ablations", sweep="mate-ablation", split="test")
+    shown = numbers(app)
+    assert shown["Runs"] == "28 of 30"
+    assert shown["Test examples"] == "1,200"
+    assert "Runs that failed or were never run" in said(app)
+    table = app.dataframe[0].value.set_index("configuration")
+    assert table.at["masking rate", "seeds"] == "4 of 5"
+    assert table.at["clean distillation", "difference to reference"].startswith("-")
+    assert float(table.at["clean distillation", "p (Holm)"]) < 0.05
+    assert table.at["reference", "p"] == "–"
+    names = [button.label for button in app.get("download_button")]
+    assert names == ["LaTeX", "Markdown", "CSV", "JSON"]
+
+
+def test_a_factorial_ablation_has_main_effects_and_interactions(at_demo: Path, open_page: Open) -> None:
+    app = open_page("ablations", sweep="factors")
+    table = app.dataframe[0].value.set_index("term")
+    assert list(table.index) == ["adversary", "clean", "gold", "adversary × clean", "adversary × gold", "clean × gold"]
+    assert float(table.at["clean", "p (Holm)"]) < 0.05
+
+
+def test_compare_tells_settings_and_tests_trials_of_two_sweeps(at_demo: Path, open_page: Open) -> None:
+    with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
+        rows = reader.trials("sizes", brief=True)
+    first = next(r for r in rows if r.cell == "student.layers=1 method.name=kd")
+    second = next(r for r in rows if r.cell == "student.layers=4 method.name=kd")
+    app = open_page("compare", trials=[f"sizes/{first.trial}", f"sizes/{second.trial}"])
+    settings = app.dataframe[0].value
+    assert settings["setting"].tolist() == ["student.layers"]
+    assert app.multiselect[0].value == [f"sizes/{first.trial}", f"sizes/{second.trial}"]
+    table = app.dataframe[1].value.set_index("configuration")
+    assert float(table.at["sizes: student.layers=4 method.name=kd", "p (Holm)"]) < 0.05
+    app.toggle[0].set_value(False)
+    run(app)
+    assert "p (McNemar)" in app.dataframe[2].value.columns
+
+
+def test_export_offers_the_command_and_says_where_the_student_is_not(at_demo: Path, open_page: Open) -> None:
+    app = open_page("export", sweep="mate")
+    trial = app.selectbox[1].value
+    assert f"limbeck export mate --trial {trial} --format hf --to mate-{trial}" in said(app)
+    assert "The student is not on this machine" in said(app)
+    assert app.get("download_button") == []
+
+
+def test_a_running_sweep_is_seen_to_move(at_nothing: Path, open_page: Open) -> None:
+    from .demo import build
+
+    url = build(at_nothing)
+    app = open_page("sweep", sweep="mate")
+    before = numbers(app)
+    with open_store(url) as store, open_reader(url) as reader:
+        trial = reader.trials("mate", states=["running"], brief=True)[0]
+        end = Outcome({"retention": 0.999}, 0.98, 12_000_000)
+        store.finish_trial("mate", trial.trial, "complete", end)
+    run(app)
+    after = numbers(app)
+    assert (before["Running"], after["Running"]) == ("2", "1")
+    assert after["Best selection retention"] == "99.9 %"
+    first = app.dataframe[0].value.iloc[0]
+    assert first["trial"].endswith(trial.trial)
