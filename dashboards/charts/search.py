@@ -135,11 +135,8 @@ def slices(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> go.Figu
             here = (frame["state"] == state) & frame[column].notna() & values.notna()
             if not here.any():
                 continue
-            trace = _points(
-                values[here] if numeric else values[here].map(value_text).map(label),
-                *_score(frame, column, here),
-                state,
-            )
+            shown = values[here] if numeric else values[here].map(value_text).map(label)
+            trace = _points(shown, frame.loc[here, column], frame.loc[here, "trial"], state)
             trace.update(showlegend=place == 0, legendgroup=state, opacity=0.75)
             trace.marker.size = 6
             out.add_trace(trace, row + 1, at + 1)
@@ -151,10 +148,6 @@ def slices(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> go.Figu
     out.update_yaxes(title_text=label(metric_title(objective)), col=1)
     legend = {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0}
     return out.update_layout(height=90 + 250 * rows, margin={"l": 10, "r": 16, "t": 40, "b": 10}, legend=legend)
-
-
-def _score(frame: pd.DataFrame, column: str, here: pd.Series) -> tuple[pd.Series, pd.Series]:
-    return frame.loc[here, column], frame.loc[here, "trial"]
 
 
 def importances(shares: Mapping[str, float]) -> go.Figure:
