@@ -7,8 +7,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Byte code is compiled when a module is first imported, and only for those that are.
-PIP := $(BIN)/python -m pip install -qq --no-input --no-compile
+# Byte code is compiled here and now: where Python may write none later (PYTHONDONTWRITEBYTECODE), Ray's helper processes
+# would compile their libraries at every start, and that takes longer than Ray waits for them.
+PIP := $(BIN)/python -m pip install -qq --no-input --compile
 TORCH := $(shell sed -n 's/^\(torch==.*\)$$/\1/p' constraints.txt)
 RUNS := runs
 FILES := platform tests dashboards
