@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.cli.analysis import power_lines
 from limbeck.cli.places import Commands, add_command, add_home, add_json, add_places, add_plan, cache, places
 from limbeck.errors import Problem, UserError
 
@@ -75,6 +76,8 @@ def _validate(arguments: argparse.Namespace) -> int:
     if len(cells) > CELLS_SHOWN:
         print(f"  cell    … and {len(cells) - CELLS_SHOWN} more")
     print(f"  cost    {_cost(plan, arguments)}")
+    for line in power_lines(plan, arguments):
+        print(f"  power   {line}")
     return 0
 
 

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from limbeck.cli.places import Commands, add_command, add_json, add_places, places, reader
 
 if TYPE_CHECKING:
-    from limbeck.report import Table
+    from limbeck.report import LeaderboardRow, Table
     from limbeck.store import Reader
 
 PIPE_WIDTH = 160
@@ -72,11 +73,25 @@ def print_leaderboard(results: "Reader", sweep: str, format: str = "table", top:
     trials = leaderboard(results, sweep)[:top]
     if format == "json":
         print(leaderboard_json(trials))
-    elif format == "table":
-        print_table(leaderboard_table(trials, row))
+        return
+    table = confirmed(results, trials, leaderboard_table(trials, row), sweep)
+    if format == "table":
+        print_table(table)
     else:
         write = {"csv": to_csv, "markdown": to_markdown, "latex": to_latex}[format]
-        print(write(leaderboard_table(trials, row)), end="")
+        print(write(table), end="")
+
+
+def confirmed(results: "Reader", trials: Sequence["LeaderboardRow"], table: "Table", sweep: str) -> "Table":
+    """Return the leaderboard with what confirming sweeps found, where there are any."""
+    if not any(row.name.startswith(f"{sweep}-confirm") for row in results.sweeps()):
+        return table
+    import numpy as np
+
+    from limbeck.analysis.confirm import confirmations, with_confirmations
+
+    found = confirmations(results, sweep, np.random.default_rng(0))
+    return with_confirmations(table, trials, found) if found else table
 
 
 def print_table(table: "Table") -> None:

@@ -22,7 +22,7 @@ from limbeck.store.faults import (
     StoreError,
     faults_explained,
 )
-from limbeck.store.rows import ExamplesRow, SweepRow, TrialRow, TrialState
+from limbeck.store.rows import ExamplesRow, Predictions, SweepRow, TrialRow, TrialState
 from limbeck.store.values import numbers, unpack
 
 Array = np.ndarray[Any, Any]
@@ -149,6 +149,15 @@ class Reader:
         p = schema.predictions.c
         mine = (p.sweep == sweep) & (p.trial == trial) & (p.split == split)
         return self._array(select(p.dtype, p.rows, p.columns, p.data).where(mine))
+
+    def all_predictions(self, sweep: str, split: str) -> Iterator[Predictions]:
+        """Yield every trial's logits on a split, one at a time, with what tells whose labels and teacher they have."""
+        p = schema.predictions.c
+        query = select(p.trial, p.task, p.teacher, p.dtype, p.rows, p.columns, p.data)
+        query = query.where((p.sweep == sweep) & (p.split == split)).order_by(p.trial)
+        with self._connection() as connection:
+            for trial, task, teacher, *array in connection.execution_options(yield_per=100).execute(query):
+                yield Predictions(trial, task, teacher, unpack(*array))
 
     def labels(self, sweep: str, trial: str, split: str) -> Array | None:
         """Return the gold labels (N,) that belong to `predictions`: int64 classes, or float32 for regression."""

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 SweepState = Literal["running", "complete", "interrupted", "failed"]
 TrialState = Literal["waiting", "running", "complete", "stopped", "failed"]
@@ -133,3 +135,14 @@ class ExamplesRow:
 
     updates: int
     rows: list[dict[str, Any]]
+
+
+class Predictions(NamedTuple):
+    """A trial's logits (N, C) float16 on one split."""
+
+    trial: str
+    task: str | None
+    """Fingerprint: equal ones have the same gold labels."""
+    teacher: str | None
+    """Fingerprint: equal ones, on the same task, have the same teacher's logits."""
+    logits: np.ndarray[Any, Any]

@@ -1,0 +1,121 @@
+"""Retention as tables: every number for scripts, and what a reader of a paper needs."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from limbeck.analysis import words
+from limbeck.analysis.retention import Kept, Retention
+from limbeck.compare import Interval
+from limbeck.report import Column, Table
+
+_MEASURES = ("value", "retention", "gap_closed", "agreement", "kl", "ece")
+_COSTS = (
+    "parameters",
+    "parameters_non_embedding",
+    "disk_bytes",
+    "latency_ms_batch1",
+    "latency_ms_batch32",
+    "train_seconds",
+)
+
+
+def raw_retention(found: Retention) -> Table:
+    """Return every number, a row a cell and test set; measures that are no number are null."""
+    classes = _classes(found.rows)
+    names = ["task", "cell", "method", "split", "n_seeds", "missing_seeds", "metric", "teacher"]
+    for measure in (*_MEASURES, *classes):
+        key = measure.replace(" ", "_")
+        names += [key, f"{key}_low", f"{key}_high"]
+    rows = []
+    for kept in found.rows:
+        row: list[Any] = [kept.task, kept.cell, kept.method, kept.split, _seeds(kept), list(kept.missing_seeds)]
+        row += [kept.metric or None, kept.teacher]
+        for measure in (*_MEASURES, *classes):
+            one = kept.found.get(measure)
+            row += [None] * 3 if one is None else [one.mean, one.low, one.high]
+        row += [getattr(kept.cost, name) if kept.cost else None for name in _COSTS]
+        rows.append(tuple(row))
+    return Table(tuple(map(Column, (*names, *_COSTS))), tuple(rows))
+
+
+def retention_tables(found: Retention) -> list[Table]:
+    """Return a table for each task and test set, best retention in bold, and one for each number over all tasks."""
+    places = dict.fromkeys((kept.task, kept.split) for kept in found.rows)
+    return [_table(found, [k for k in found.rows if (k.task, k.split) == place]) for place in places]
+
+
+def _table(found: Retention, rows: Sequence[Kept]) -> Table:
+    first = rows[0]
+    gap, several = any("gap_closed" in k.found for k in rows), bool(first.metric)
+    columns: list[tuple[Column, list[Any]]] = [
+        (Column("cell", "configuration"), [k.cell for k in rows]),
+        (Column("seeds"), [_of_planned(k) for k in rows]),
+    ]
+    if several:
+        columns.append((Column("value", first.metric, "percent"), [_mean(k, "value") for k in rows]))
+    columns.append((Column("retention", kind="percent", best="max"), [_mean(k, "retention") for k in rows]))
+    interval = [_ends(k.found.get("retention")) for k in rows]
+    columns.append((Column("interval", f"{100 * found.level:g} % interval"), interval))
+    if gap:
+        columns.append(
+            (Column("gap_closed", "gap closed", "percent", best="max"), [_mean(k, "gap_closed") for k in rows])
+        )
+    if several:
+        columns += _further(rows)
+    values = tuple(zip(*(column for _, column in columns), strict=True))
+    notes = tuple(note for note in found.notes if note.startswith(f"{first.task} ({first.split}): "))
+    return Table(tuple(column for column, _ in columns), values, _caption(found, first), notes)
+
+
+def _further(rows: Sequence[Kept]) -> list[tuple[Column, list[Any]]]:
+    measured = (
+        Column("agreement", kind="percent", best="max"),
+        Column("kl", "KL", "number", digits=3, best="min"),
+        Column("ece", "ECE", "percent", best="min"),
+        *(Column(name, f"{name} kept", "percent") for name in _classes(rows)),
+    )
+    costs = (
+        Column("parameters", kind="count"),
+        Column("disk_bytes", "on disk", "bytes"),
+        Column("latency_ms_batch1", "ms, batch 1", "number", digits=1),
+        Column("latency_ms_batch32", "ms, batch 32", "number", digits=1),
+        Column("train_seconds", "training", "duration"),
+    )
+    found = [(column, [_mean(kept, column.key) for kept in rows]) for column in measured]
+    found += [(column, [getattr(kept.cost, column.key) if kept.cost else None for kept in rows]) for column in costs]
+    return [(column, values) for column, values in found if any(value is not None for value in values)]
+
+
+def _caption(found: Retention, first: Kept) -> str:
+    counts = [_seeds(k) for k in found.rows if (k.task, k.split) == (first.task, first.split)]
+    n = f"n = {words.many(max(counts, default=0), 'seed')}"
+    examples = found.examples.get((first.task, first.split))
+    over = "seeds and examples" if examples or not first.metric else "seeds"
+    n += f" × {words.many(examples, 'test example')}" if examples else ""
+    teacher = "" if first.teacher is None else f"; teacher's {first.metric} {words.percent(first.teacher)} %"
+    level = f"{100 * found.level:g} %"
+    return f"{found.sweep.name} on {first.task} ({first.split}){teacher}; {n}; {level} bootstrap intervals over {over}."
+
+
+def _classes(rows: Sequence[Kept]) -> list[str]:
+    names = {name for kept in rows for name in kept.found if name.startswith("class ")}
+    return sorted(names, key=lambda name: int(name.split()[1]))
+
+
+def _seeds(kept: Kept) -> int:
+    return max((one.seeds for one in kept.found.values()), default=0)
+
+
+def _of_planned(kept: Kept) -> str:
+    there = _seeds(kept)
+    return f"{there} of {there + len(kept.missing_seeds)}" if kept.missing_seeds else str(there)
+
+
+def _mean(kept: Kept, measure: str) -> float | None:
+    one = kept.found.get(measure)
+    return None if one is None or math.isnan(one.mean) else one.mean
+
+
+def _ends(one: Interval | None) -> str | None:
+    return None if one is None else words.percent_interval(one.low, one.high)
