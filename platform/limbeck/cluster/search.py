@@ -47,10 +47,6 @@ class StudyBridge(Searcher):  # type: ignore[misc]
         """Nothing."""
 
 
-class AbortedError(BaseException):
-    """Leaves Tune's loop at once, past its handlers; the cause is what happened."""
-
-
 class StoreCallback(Callback):  # type: ignore[misc]
     """Hands the ledger what Tune hears of the trials, and the driver what it hears of the opening."""
 
@@ -61,6 +57,10 @@ class StoreCallback(Callback):  # type: ignore[misc]
         self._opened = opened
         self._say = say
         self._tick = tick
+        self.error: Exception | None = None
+        """What a listener raised: of it Tune hands on no more than the text."""
+        self.is_open = False
+        """Whether trials may start."""
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         if name := _name(trial):
@@ -82,30 +82,36 @@ class StoreCallback(Callback):  # type: ignore[misc]
                 self._say(message.line)
             case Ready():
                 self._opened()
+                self.is_open = True
             case Refused(traceback=None):
                 raise UserError(*(Problem(where, what) for where, what in message.problems))
             case Refused():
                 raise RuntimeError(f"what the trials share could not be made\n{message.traceback}")
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        if name := _name(trial):
+            self._say(f"trial {name}: its process died; it goes on from its last checkpoint")
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         said = str(trial.get_error() or "").strip()
-        self._guarded(lambda: self._lost(_name(trial), said))
+        self._guarded(lambda: self._lost(trial, said))
 
-    def _lost(self, name: str, said: str) -> None:
+    def _lost(self, trial: Trial, said: str) -> None:
         reason = "its process died again and again; it may have run out of memory"
-        if not name:
+        if name := _name(trial):
+            self._ledger.ended(name, End("failed", error=reason, traceback=said or None))
+        elif "specs" in trial.config:
             raise RuntimeError(f"what the trials share could not be made: {reason}\n{said}")
-        self._ledger.ended(name, End("failed", error=reason, traceback=said or None))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._guarded(self._tick)
 
     def _guarded(self, act: Callable[[], None]) -> None:
-        """Tune would turn an error into text, and an experiment with an error into a slow farewell."""
         try:
             act()
         except Exception as error:
-            raise AbortedError from error
+            self.error = error
+            raise
 
 
 def _name(trial: Trial) -> str:

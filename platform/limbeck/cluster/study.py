@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import optuna
+import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
@@ -76,11 +77,17 @@ class Study:
         """Propose values for a new configuration; conditional parameters only where they count."""
         with _without_experimental_warnings():
             self._study.sampler = _sampler(self._plan.search, len(self._trials()))
-            trial = self._study.ask()
-            values: dict[str, Any] = {}
-            for path, domain in self._plan.vary.items():
-                if domain.when is None or self._plan.active(path, values):
-                    values[path] = _value(domain, _suggest(trial, path, domain))
+            if self._plan.search.sampler == "gp":
+                with _one_thread():
+                    return self._ask()
+            return self._ask()
+
+    def _ask(self) -> Asked:
+        trial = self._study.ask()
+        values: dict[str, Any] = {}
+        for path, domain in self._plan.vary.items():
+            if domain.when is None or self._plan.active(path, values):
+                values[path] = _value(domain, _suggest(trial, path, domain))
         return Asked(trial.number, values)
 
     def admit(self, number: int, facts: Mapping[str, Any]) -> None:
@@ -254,3 +261,14 @@ def _without_experimental_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Fit the Gaussian process with one thread: the others of this machine are busy with trials."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

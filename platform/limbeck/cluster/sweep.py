@@ -156,7 +156,6 @@ class _Sweep:
             def opened() -> None:
                 self._record(store, ledger, {"prepared": self.heard, "trials_at_once": at_once, "nodes": len(nodes)})
                 board.open(ledger.standing())
-                opening.ready.touch()
 
             beat = Beat(lambda: board.show(ledger.standing()), lambda: self._alive(store))
             try:

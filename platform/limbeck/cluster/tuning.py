@@ -10,7 +10,7 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 
 from limbeck.cluster.ledger import Ledger
-from limbeck.cluster.search import AbortedError, StoreCallback, StudyBridge
+from limbeck.cluster.search import StoreCallback, StudyBridge
 from limbeck.cluster.worker import Setup, run_job
 
 _DEATHS_FORGIVEN = 3
@@ -27,15 +27,10 @@ class Opening:
     """CPU threads to make them with."""
     folder: Path
 
-    @property
-    def ready(self) -> Path:
-        """A file that is there once trials may start."""
-        return self.folder / "ready"
-
     def jobs(self, actors: int) -> list[dict[str, Any]]:
         """Return what to hand to the first `actors` actors."""
-        first = {"specs": list(self.specs), "threads": self.threads, "folder": str(self.folder)}
-        return [first, *({"ready": str(self.ready)} for _ in range(actors - 1))]
+        each = {"folder": str(self.folder)}
+        return [{**each, "specs": list(self.specs), "threads": self.threads}, *([each] * (actors - 1))]
 
 
 def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCallback, at_once: int) -> None:
@@ -58,7 +53,7 @@ def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCa
         tune.run(
             name,
             name="run",
-            search_alg=StudyBridge(ledger, opening.jobs(actors), opening.ready.exists),
+            search_alg=StudyBridge(ledger, opening.jobs(actors), lambda: callback.is_open),
             num_samples=-1,
             max_concurrent_trials=at_once,
             resources_per_trial=_resources(setup),
@@ -70,8 +65,10 @@ def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCa
             trial_dirname_creator=_short_name,
             verbose=0,
         )
-    except AbortedError as aborted:
-        raise aborted.__cause__ or aborted from None
+    except Exception:
+        if callback.error is None:
+            raise
+        raise callback.error from None
     finally:
         shutil.rmtree(opening.folder, ignore_errors=True)
 

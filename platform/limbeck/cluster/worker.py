@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _LOCK_SECONDS = 60.0
 _LOG_LINES = 50
 _POLL_SECONDS = 0.05
+_READY = "ready"
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,30 @@ def run_job(config: Mapping[str, Any], setup: Setup) -> None:
     # Child processes must find this cluster and no other on the same machine.
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     with saying(lambda line: tune.report(packed(Said(line)))):
-        if "specs" in config:
-            tune.report(packed(_make_ready_in_group(setup, config) if setup.workers else make_ready(setup, config)))
-        elif "trial" in config:
-            folder = Path(config["folder"])
+        folder = Path(config["folder"])
+        if "trial" in config:
             tune.report(packed(_in_group(setup, folder) if setup.workers else _in_place(setup, folder)))
+        elif "specs" in config:
+            _open(folder, setup, config)
         else:
-            _await(Path(config["ready"]))
+            while not (folder / _READY).exists():
+                time.sleep(_POLL_SECONDS)
             # Tune prints a line about a job that never reported.
             tune.report({"waited": True})
     if setup.gpus:
         gc.collect()
         torch.cuda.empty_cache()
+
+
+def _open(folder: Path, setup: Setup, config: Mapping[str, Any]) -> None:
+    """Make things ready; then let the actors go that waited, whatever came of it."""
+    try:
+        told = _make_ready_in_group(setup, config) if setup.workers else make_ready(setup, config)
+        tune.report(packed(told))
+    finally:
+        # The driver clears the folder when it gives up.
+        with suppress(FileNotFoundError):
+            (folder / _READY).touch()
 
 
 def make_ready(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
@@ -87,12 +100,6 @@ def make_ready(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
     except Exception as error:
         return Refused(traceback="".join(traceback.format_exception(error)))
     return Ready()
-
-
-def _await(ready: Path) -> None:
-    """Keep the actor, whose imports are done by now, until there are trials for it."""
-    while not ready.exists():
-        time.sleep(_POLL_SECONDS)
 
 
 def _in_place(setup: Setup, folder: Path) -> End:

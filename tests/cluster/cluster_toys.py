@@ -1,0 +1,105 @@
+"""An engine without networks: trials whose numbers follow from their plan, quick to run and easy to disturb."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from limbeck.cache import Cache
+from limbeck.cluster.engine import Engine, Say
+from limbeck.noise import derived_seed
+from limbeck.trial import TrialSpec
+from limbeck.worker import Progress, Result, TrialFailed, Worker
+
+ROWS = 12
+DIVERGES, RAISES, DIES, DIES_ONCE = 0.91, 0.92, 0.93, 0.94
+"""Weight decays by which a plan asks for trouble."""
+
+
+@dataclass(frozen=True)
+class ToyTask:
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class ToyShared:
+    task: ToyTask
+    teacher_key: str
+
+
+class ToyStock:
+    """Makes one small file in the cache."""
+
+    def __init__(self, cache: Cache, device: torch.device, say: Say) -> None:
+        self.cache, self.say = cache, say
+
+    def prepare(self, spec: TrialSpec) -> ToyShared:
+        folder = self.cache.folder("teachers", spec.task.model_dump(mode="json"), self.build)
+        return ToyShared(ToyTask(str(spec.task.name)), folder.name)
+
+    def build(self, folder: Path) -> None:
+        self.say("toy teacher: fitted")
+        (folder / "weights.json").write_text("{}")
+
+
+def toy_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None:
+    """`training.updates` updates of `training.rows` milliseconds each, evaluated `training.evaluations` times."""
+    state = worker.folder / f"state-{worker.rank}.json"
+    at = json.loads(state.read_text()) if state.is_file() else {"updates": 0, "sum": 0.0, "seconds": 0.0, "resumed": []}
+    if at["updates"]:
+        at["resumed"].append(at["updates"])
+    total, count = spec.training.updates or 4, spec.training.evaluations or 4
+    points = {round(total * (i + 1) / count) for i in range(count)}
+    while at["updates"] < total:
+        time.sleep((spec.training.rows or 1) / 1000)
+        at["updates"] += 1
+        at["seconds"] += 0.001
+        noise = torch.tensor([derived_seed(spec.seed, worker.rank, at["updates"]) % 1000 / 1000])
+        worker.average([noise])
+        at["sum"] += float(noise)
+        if at["updates"] in points:
+            state.write_text(json.dumps(at))
+            trouble(spec.training.weight_decay, worker)
+            worker.report(Progress(at["updates"], total, at["seconds"], metrics_of(spec, at), None, []))
+            if worker.should_stop():
+                return None
+    return finish(spec, worker, at)
+
+
+def metrics_of(spec: TrialSpec, at: dict) -> dict[str, float]:
+    quality = spec.training.learning_rate * 1e4 * at["updates"] / 10 + spec.method.mask_rate + at["sum"] / 1e3
+    return {"retention": quality, "loss/total": 1 / quality, "selection/accuracy": quality / 2}
+
+
+def trouble(decay: float, worker: Worker) -> None:
+    if decay == DIVERGES:
+        raise TrialFailed("diverged before update 1: loss/total is not a finite number")
+    if decay == RAISES:
+        raise RuntimeError("the toy broke")
+    if decay == DIES:
+        os._exit(1)
+    mark = worker.folder / "died"
+    if decay == DIES_ONCE and not mark.exists():
+        mark.touch()
+        os._exit(1)
+
+
+def finish(spec: TrialSpec, worker: Worker, at: dict) -> Result | None:
+    if worker.rank:
+        return None
+    metrics = metrics_of(spec, at) | {"test/retention": at["sum"], "resumed": float(len(at["resumed"]))}
+    metrics |= {"pid": float(os.getpid()), "threads": float(torch.get_num_threads())}
+    predictions = worker.folder / "predictions"
+    predictions.mkdir(exist_ok=True)
+    logits = np.arange(2 * ROWS, dtype=np.float16).reshape(ROWS, 2) + spec.seed
+    np.save(predictions / "test.npy", logits)
+    np.save(predictions / "teacher-test.npy", -logits)
+    np.save(predictions / "gold-test.npy", np.arange(ROWS) % 2)
+    return Result(metrics, 1234, at["seconds"], worker.folder / "student", predictions)
+
+
+TOY = Engine(ToyStock, toy_train)

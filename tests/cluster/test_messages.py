@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from limbeck.cluster.messages import (
+    End,
+    Message,
+    Ready,
+    Refused,
+    Report,
+    Said,
+    packed,
+    request_stop,
+    stop_requested,
+    unpacked,
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Report(3, 10, 0.3, 1.5, {"retention": 0.9}, [{"text": "x"}]),
+        End("failed", error="no", traceback="line"),
+        Said("teacher: from the cache"),
+        Ready(),
+        Refused([("base.task", "no such task")]),
+    ],
+)
+def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
+    assert unpacked({**packed(message), "training_iteration": 3}) == message
+
+
+def test_other_results_hold_no_message() -> None:
+    assert unpacked({"done": True}) is None
+
+
+def test_a_stop_is_asked_for_by_a_file(tmp_path: Path) -> None:
+    assert not stop_requested(tmp_path)
+    request_stop(tmp_path)
+    assert stop_requested(tmp_path)

@@ -1,0 +1,126 @@
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_toys import DIVERGES, RAISES, TOY, ToyStock
+from filelock import FileLock
+
+from limbeck.cluster import worker as module
+from limbeck.cluster.engine import Engine
+from limbeck.cluster.messages import Ready, Refused, request_stop
+from limbeck.cluster.worker import Setup, attempt, make_ready, read_spec, report_of, saying
+from limbeck.errors import Problem, UserError
+from limbeck.plan import Plan
+from limbeck.training import Progress, Result, Worker
+from limbeck.trial import TrialSpec
+
+MakePlan = Callable[..., Plan]
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(TOY, tmp_path / "cache", workers=0, cpus=1.0, gpus=0.0)
+
+
+def spec_of(make_plan: MakePlan, *overrides: str) -> TrialSpec:
+    return make_plan("", *overrides).spec({}, 3)
+
+
+def test_a_trial_that_ends_brings_its_numbers(make_plan: MakePlan, setup: Setup, tmp_path: Path) -> None:
+    reports: list[Progress] = []
+    end = attempt(setup, spec_of(make_plan), Worker(tmp_path, report=reports.append))
+    assert [progress.updates for progress in reports] == [2, 4, 6, 8]
+    assert (end.state, end.parameters, end.task) == ("complete", 1234, "movies")
+    assert end.metrics["retention"] == reports[-1].metrics["retention"]
+    assert end.log is None
+
+
+def test_a_diverging_trial_says_why_and_a_broken_one_where(make_plan: MakePlan, setup: Setup, tmp_path: Path) -> None:
+    end = attempt(setup, spec_of(make_plan, f"training.weight_decay={DIVERGES}"), Worker(tmp_path))
+    assert (end.state, end.traceback) == ("failed", None)
+    assert end.error == "diverged before update 1: loss/total is not a finite number"
+    end = attempt(setup, spec_of(make_plan, f"training.weight_decay={RAISES}"), Worker(tmp_path))
+    assert (end.state, end.error) == ("failed", "RuntimeError: the toy broke")
+    assert end.traceback and "in trouble" in end.traceback
+
+
+def test_one_of_several_workers_does_not_swallow_a_bug(make_plan: MakePlan, setup: Setup, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="the toy broke"):
+        attempt(setup, spec_of(make_plan, f"training.weight_decay={RAISES}"), Worker(tmp_path, world_size=2))
+
+
+def test_a_trial_that_was_asked_to_stop_does_not_start(make_plan: MakePlan, setup: Setup, tmp_path: Path) -> None:
+    request_stop(tmp_path)
+    assert attempt(setup, spec_of(make_plan), Worker(tmp_path)).state == "stopped"
+    assert not (tmp_path / "state-0.json").exists()
+
+
+def test_a_folder_in_use_is_left_alone(
+    make_plan: MakePlan, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOCK_SECONDS", 0.1)
+    with FileLock(tmp_path / ".lock"):
+        end = attempt(setup, spec_of(make_plan), Worker(tmp_path))
+    assert end.state == "failed" and "in use by another process" in str(end.error)
+    assert not (tmp_path / "state-0.json").exists()
+
+
+def warns(spec: TrialSpec, worker: Worker, stock: Any) -> Result | None:
+    logging.getLogger("limbeck.checkpoint").warning("checkpoint %s is damaged", "step-1")
+    return None
+
+
+def test_what_a_trial_warns_of_is_kept(make_plan: MakePlan, setup: Setup, tmp_path: Path) -> None:
+    warning = Setup(Engine(ToyStock, warns), setup.cache_root, 0, 1.0, 0.0)
+    assert attempt(warning, spec_of(make_plan), Worker(tmp_path)).log == "checkpoint step-1 is damaged"
+    assert attempt(setup, spec_of(make_plan), Worker(tmp_path)).log is None
+
+
+def test_the_stock_is_made_once_and_tells_whoever_listens(make_plan: MakePlan, setup: Setup) -> None:
+    lines: list[str] = []
+    config = {"specs": [spec_of(make_plan).model_dump_json()], "threads": 1}
+    with saying(lines.append):
+        assert make_ready(setup, config) == Ready()
+        assert make_ready(setup, config) == Ready()
+    assert lines == ["toy teacher: fitted"]
+
+
+class RefusingStock:
+    """Finds fault with everything."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def prepare(self, spec: TrialSpec) -> Any:
+        raise UserError(Problem("base.teacher", "no better than chance"), Problem("base.task", "empty"))
+
+
+class BrokenStock:
+    """Has a bug."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def prepare(self, spec: TrialSpec) -> Any:
+        raise ZeroDivisionError("oops")
+
+
+def test_what_cannot_be_made_ready_is_told_with_its_problems(make_plan: MakePlan, tmp_path: Path) -> None:
+    config = {"specs": [spec_of(make_plan).model_dump_json()], "threads": 1}
+    refused = make_ready(Setup(Engine(RefusingStock, TOY.train), tmp_path, 0, 1.0, 0.0), config)
+    assert refused == Refused([("base.teacher", "no better than chance"), ("base.task", "empty")])
+    broken = make_ready(Setup(Engine(BrokenStock, TOY.train), tmp_path, 0, 1.0, 0.0), config)
+    assert isinstance(broken, Refused) and "ZeroDivisionError: oops" in str(broken.traceback)
+
+
+def test_the_spent_share_counts_seconds_where_they_are_the_budget(make_plan: MakePlan) -> None:
+    progress = Progress(2, 8, 30.0, {"retention": 0.5}, None, [])
+    assert report_of(progress, spec_of(make_plan)).share == 0.25
+    assert report_of(progress, spec_of(make_plan, "training.seconds=40")).share == 0.75
+
+
+def test_the_worker_reads_the_trial_its_driver_wrote(make_plan: MakePlan, tmp_path: Path) -> None:
+    spec = spec_of(make_plan)
+    (tmp_path / "trial.json").write_text(json.dumps({"spec": spec.model_dump(mode="json")}))
+    assert read_spec(tmp_path) == spec
