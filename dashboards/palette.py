@@ -1,13 +1,13 @@
 """Colours and marks: told apart by people who are colour-blind, readable on white and on near-black."""
 
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#C774C9", "#3F98DC")
-"""After Okabe and Ito, moved so that each has a contrast of 3 or more on both backgrounds."""
+SERIES = ("#2A639F", "#D45700", "#2A9468", "#C773B7", "#1298FF")
+"""Each has a contrast of 3 or more on both backgrounds; apart for usual, protan, deutan and tritan sight alike."""
 GREY = "#808690"
 FAINT = "rgba(128, 134, 144, 0.45)"
 BAND = "rgba(128, 134, 144, 0.22)"
-BLUES = ((0.0, "#9FC9E6"), (0.5, "#3F98DC"), (1.0, "#00507D"))
-"""A scale for ordered values."""
-ALARM = "#D55E00"
+SCALE = ((0.0, "#B4B9C2"), (0.5, "#6FA8DC"), (1.0, "#1080E0"))
+"""For ordered values: from what recedes to what stands out, on light and on dark."""
+ALARM = "#D45700"
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from charts.style import figure, percent_axis, state_marker
-from palette import BLUES, FAINT, SERIES
+from palette import FAINT, SCALE, SERIES
 from words import is_share, label, metric_title, short_paths, value_text
 
 STATES_SHOWN = ("complete", "running", "stopped", "failed")
@@ -84,7 +84,7 @@ def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> go.Fi
             dimensions=dimensions,
             line={
                 "color": score.to_numpy(),
-                "colorscale": BLUES,
+                "colorscale": SCALE,
                 "cmin": low,
                 "cmax": max(high, low + 1e-9),
                 "showscale": True,

@@ -1,0 +1,326 @@
+"""The parts of the pages: numbers and words, filters, marks, parcels, importances and colours."""
+
+import io
+import itertools
+import math
+import tomllib
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import filters
+import importance
+import palette
+import parcel
+import plan_text
+import settings
+import sign_in
+import tricks
+import widgets
+import words
+from charts import curves, forest, search
+from limbeck.errors import UserError
+from limbeck.store import SweepRow, TrialRow, open_reader
+
+from .conftest import DASHBOARDS
+from .demo import HOSTILE, build
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "text"),
+    [
+        (0.97345, "retention", "97.3 %"),
+        (0.2, "invented/flip_rate", "20.0 %"),
+        (7_413_000.0, "parameters", "7.4 M"),
+        (80.0, "train_seconds", "1 m 20 s"),
+        (0.123456, "loss/student", "0.1235"),
+        (math.nan, "retention", "–"),
+        (None, "retention", "–"),
+    ],
+)
+def test_numbers_have_sensible_digits_and_units(value: float | None, metric: str, text: str) -> None:
+    assert words.number(value, metric) == text
+
+
+def test_times_ago() -> None:
+    def ago(**past: float) -> str:
+        return words.ago(NOW - timedelta(**past), NOW)
+
+    assert [ago(seconds=5), ago(minutes=3), ago(hours=5), ago(days=4)] == [
+        "5 s ago",
+        "3 min ago",
+        "5 h ago",
+        "4 days ago",
+    ]
+    assert words.ago(NOW + timedelta(seconds=3), NOW) == "0 s ago", "clocks of two machines differ"
+
+
+def test_p_values_read_as_papers_print_them() -> None:
+    assert [words.p_value(p) for p in (0.0003, 0.0312, 1.0, None)] == ["< 0.001", "0.031", "1.000", "–"]
+
+
+def test_short_paths_still_tell_apart() -> None:
+    paths = ["student.layers", "method.generator.learning_rate", "training.learning_rate"]
+    assert list(words.short_paths(paths).values()) == ["layers", "generator.learning_rate", "training.learning_rate"]
+
+
+BOARD = pd.DataFrame(
+    {
+        "trial": ["a1", "b2", "c3", "d4"],
+        "state": ["complete", "complete", "stopped", "failed"],
+        "cell": ["x", "x", "y", "y"],
+        "layers": [1, 2, 2, 4],
+        "rate": [0.1, 0.2, np.nan, 0.4],
+        "kind": ["kl", "mse", "kl", "ce"],
+    }
+)
+NAMES = {"trial": "trial", "state": "state", "layers": "layers", "mask rate": "rate", "kind": "kind"}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", "abcd"),
+        ("layers = 2", "bc"),
+        ("layers >= 2 and state = complete", "b"),
+        ("mask_rate < 25%", "ab"),
+        ("Mask Rate != 0.1", "bcd"),
+        ("kind ~ k; layers=1", "a"),
+        ("KIND = KL", "ac"),
+        ("stopped", "c"),
+        ("b2", "b"),
+    ],
+)
+def test_filters(text: str, kept: str) -> None:
+    found = filters.filtered(BOARD, text, NAMES, ["trial", "state", "cell"])
+    assert "".join(name[0] for name in found["trial"]) == kept
+
+
+def test_filters_that_cannot_be_read_are_all_named() -> None:
+    with pytest.raises(UserError) as error:
+        filters.filtered(BOARD, "layer = 1 and kind < 3", NAMES, ["trial"])
+    first, second = error.value.problems
+    assert "Did you mean 'layers'?" in first.what
+    assert "compares numbers" in second.what
+
+
+def test_marks_are_the_only_markup() -> None:
+    row = {"original": ["[CLS]", "<b>", "un", "##like", HOSTILE], "invented": ["[CLS]", "<i>", "un", "##real", HOSTILE]}
+    text = tricks.pair({**row, "changed": [1, 3, 99, "x"]})
+    tags = set(itertools.chain.from_iterable(part.split(">")[0].split()[:1] for part in text.split("<")[1:]))
+    assert tags == {"div", "/div", "small", "/small", "br", "mark", "/mark"}
+    assert ">&lt;i&gt;</mark>" in text
+    assert "un<mark" in text, "parts of words are joined"
+    assert text.count("<mark") == 4
+    assert tricks.pair({"original": None, "invented": [1], "changed": None})
+
+
+def test_marks_leave_alone_what_came_back_unchanged() -> None:
+    row = {"original": ["a", "film"], "invented": ["a", "film"], "changed": [1]}
+    assert "<mark" not in tricks.pair(row)
+
+
+def test_probabilities_before_and_after() -> None:
+    row = {"teacher_before": [0.9, 0.1], "teacher_after": [0.2, 0.8], "student_before": [1.0], "student_after": [1.0]}
+    said = tricks.said(row, ["bad"])
+    assert [(line["network"], line["class"], line["after"]) for line in said] == [
+        ("teacher", "bad", pytest.approx(20)),
+        ("teacher", "class 1", pytest.approx(80)),
+    ]
+    assert tricks.flips(row, "teacher")
+    assert not tricks.flips(row, "student")
+
+
+def test_the_plan_is_read_strictly_and_nonsense_is_nothing() -> None:
+    text = "base: {method: kd, task: {hub: glue, config: sst2}, training: {learning_rate: 1e-4}}"
+    base = plan_text.base(text)
+    assert plan_text.lookup(base, "training.learning_rate") == 1e-4
+    assert plan_text.lookup(base, "method.name") == "kd"
+    assert plan_text.lookup(base, "method.mask_rate") == plan_text.NOT_SET
+    assert (plan_text.named(base, "method"), plan_text.named(base, "task")) == ("kd", "glue")
+    assert plan_text.base("[: nonsense") == {}
+    assert plan_text.base("- a\n- b") == {}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepRow, TrialRow]:
+    with open_reader(build(tmp_path_factory.mktemp("rows"))) as reader:
+        return reader.sweep("mate"), reader.trials("mate", states=["complete"])[0]
+
+
+def test_settings_side_by_side_are_only_those_that_differ() -> None:
+    one = {"a": {"b": 1, "c": [1, 2]}, "d": None}
+    two = {"a": {"b": 2, "c": [1, 2]}, "d": None, "e": 0.5}
+    trials = {name: _trial(spec) for name, spec in (("x", one), ("y", two))}
+    shown = settings.side_by_side(trials)
+    assert shown.to_numpy().tolist() == [["a.b", "1", "2"], ["e", "–", "0.5"]]
+
+
+def _trial(spec: dict[str, object], folder: str | None = None, name: str = "t") -> TrialRow:
+    empty: dict[str, object] = dict.fromkeys(("parameters", "retention", "error", "traceback", "log", "started"))
+    return TrialRow(
+        **empty,  # type: ignore[arg-type]
+        sweep="s", trial=name, number=0, cell="c", seed=0, state="complete", values={}, spec=spec, updates=1,
+        updates_total=1, seconds=1.0, objective={}, metrics={}, folder=folder, created=NOW, updated=NOW, finished=NOW,
+    )  # fmt: skip
+
+
+def student(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"\0" * 100)
+    (folder / "vocab.txt").write_text("a\n")
+    return folder
+
+
+def test_a_parcel_holds_the_students_plain_files_and_a_card(tmp_path: Path, rows: tuple[SweepRow, TrialRow]) -> None:
+    folder = student(tmp_path / "trial" / "student")
+    (folder / "secret.key").write_text("x")
+    (tmp_path / "outside.json").write_text("{}")
+    (folder / "link.json").symlink_to(tmp_path / "outside.json")
+    found = parcel.find_student(_trial({}, str(folder.parent)), tmp_path)
+    assert found is not None
+    assert found.size == 104
+    card = parcel.card(*rows)
+    with zipfile.ZipFile(io.BytesIO(parcel.packed(found, card, "mate-x"))) as archive:
+        assert sorted(archive.namelist()) == [
+            "mate-x/README.md", "mate-x/config.json", "mate-x/model.safetensors", "mate-x/vocab.txt",
+        ]  # fmt: skip
+        assert archive.testzip() is None
+        assert "| retention on the test split |" in archive.read("mate-x/README.md").decode()
+
+
+def test_a_student_is_found_in_a_home_that_was_moved_but_never_outside(tmp_path: Path) -> None:
+    student(tmp_path / "home" / "s" / "t" / "student")
+    student(tmp_path / "elsewhere" / "student")
+    home = tmp_path / "home"
+    found = parcel.find_student(_trial({}, "/gone"), home)
+    assert found is not None and found.folder == home / "s" / "t" / "student"
+    assert parcel.find_student(_trial({}, None, "../../elsewhere"), home) is None
+    assert parcel.find_student(_trial({}, str(tmp_path)), home / "empty") is None
+
+
+def test_importances_find_what_decides() -> None:
+    draw = np.random.default_rng(0)
+    n = 400
+    values = pd.DataFrame(
+        {
+            "decides": draw.uniform(0, 1, n),
+            "helps": draw.choice(["kl", "mse", "ce"], n),
+            "rate": 10 ** draw.uniform(-7, -3, n),
+            "idle": draw.uniform(0, 1, n),
+            "same": [3] * n,
+        }
+    )
+    score = pd.Series(-((values["decides"] - 0.7) ** 2) + 0.004 * (values["helps"] == "kl"))
+    found = importance.importances(values, score, "max")
+    assert sum(found.values()) == pytest.approx(1)
+    assert max(found, key=found.__getitem__) == "decides"
+    assert "same" not in found
+    assert found["decides"] > 4 * found["idle"]
+    turned = importance.importances(values, -score, "min")
+    assert turned == pytest.approx(found)
+    assert importance.importances(values[:5], score[:5], "max") == {}
+
+
+def test_the_front_is_what_no_other_beats() -> None:
+    x = np.array([1.0, 2.0, 3.0, 2.0, 4.0])
+    y = np.array([0.5, 0.7, 0.6, 0.8, 0.8])
+    assert search.pareto(x, y) == [0, 3]
+    assert search.pareto(x, y, "max") == [4]
+
+
+def test_curves_are_few_traces_whatever_the_trials() -> None:
+    trials = [f"t{i:03d}" for i in range(200)]
+    rows = pd.DataFrame(
+        [(t, u, 0.5 + u / 10) for t in trials for u in (1, 2, 3)], columns=["trial", "updates", "value"]
+    )
+    ends = {t: "stopped" if i % 2 else "complete" for i, t in enumerate(trials)}
+    figure = curves.learning(rows, trials[:3], {t: f"<b>{t}</b>" for t in trials[:3]}, "retention", ends)
+    assert len(figure.data) == 5
+    assert len(figure.data[1].x) == 100, "every stopped trial has its cross"
+    assert figure.data[2].name == "&lt;b&gt;t000&lt;/b&gt;"
+
+
+def test_a_forest_leaves_missing_cells_visible() -> None:
+    lines = [
+        forest.Line("a", -0.02, -0.03, -0.01, True),
+        forest.Line("b", None, None, None, note="no result yet"),
+        forest.Line("c", 0.001, float("nan"), float("nan")),
+    ]
+    figure = forest.effects(lines, "difference")
+    assert list(figure.layout.yaxis.categoryarray) == ["c", "b", "a"]
+    assert any(note.text == "no result yet" for note in figure.layout.annotations)
+    strong = next(trace for trace in figure.data if trace.name == "adjusted p < 0.05")
+    assert list(strong.x) == pytest.approx([-2.0])
+    assert list(strong.error_x.array) == pytest.approx([1.0])
+    weak = next(trace for trace in figure.data if trace.name == "not told from zero")
+    assert list(weak.error_x.array) == [0.0], "an unknown end has no whisker"
+
+
+def test_names_for_files() -> None:
+    assert widgets.file_name("../a b/c:d") == "a-b-c-d"
+    assert widgets.file_name("///") == "limbeck"
+
+
+def test_who_may_read() -> None:
+    ada = {"email": "Ada@example.org", "email_verified": True}
+    assert sign_in.allowed(ada, [])
+    assert sign_in.allowed(ada, ["*@example.org"])
+    assert not sign_in.allowed(ada, ["ada@example.com"])
+    assert not sign_in.allowed({**ada, "email_verified": False}, ["*@example.org"])
+    assert not sign_in.allowed({}, ["*@example.org"])
+
+
+def _linear(colour: str) -> np.ndarray:
+    parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def _contrast(one: str, other: str) -> float:
+    light = sorted(float(_linear(c) @ [0.2126, 0.7152, 0.0722]) for c in (one, other))
+    return (light[1] + 0.05) / (light[0] + 0.05)
+
+
+# Machado, Oliveira & Fernandes, IEEE Transactions on Visualization and Computer Graphics 15 (2009), severity 1.
+SIGHT = {
+    "usual": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+
+
+def _oklab(linear: np.ndarray) -> np.ndarray:
+    first = np.array([[0.41222, 0.53633, 0.05145], [0.2119, 0.6807, 0.1074], [0.0883, 0.28172, 0.62998]])
+    second = np.array([[0.21045, 0.79362, -0.00407], [1.978, -2.42859, 0.45059], [0.0259, 0.78277, -0.80868]])
+    return np.asarray(second @ np.cbrt(np.clip(first @ linear, 0, None)))
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#0e1117"])
+def test_colours_stand_out_on_light_and_dark(background: str) -> None:
+    assert min(_contrast(colour, background) for colour in (*palette.SERIES, palette.GREY)) >= 3
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_colours_are_told_apart_by_everybody(sight: str) -> None:
+    seen = [_oklab(np.clip(np.array(SIGHT[sight]) @ _linear(c), 0, 1)) for c in palette.SERIES]
+    assert min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2)) > 0.09
+
+
+def test_series_differ_by_more_than_colour() -> None:
+    looks = [(palette.colour(i), palette.symbol(i), palette.dash(i)) for i in range(20)]
+    assert len(set(looks)) == 20
+    assert len(set(palette.STATES.values())) == len(palette.STATES)
+    assert len({symbol for _, symbol in palette.STATES.values()}) == len(palette.STATES)
+
+
+def test_the_theme_has_the_palette() -> None:
+    theme = tomllib.loads((DASHBOARDS / ".streamlit" / "config.toml").read_text())["theme"]
+    assert theme["chartCategoricalColors"] == list(palette.SERIES)

@@ -1,0 +1,117 @@
+"""A database that is missing, locked, older, newer, broken or somebody else's: a clear page, and nothing written."""
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from limbeck.store import NewSweep, NewTrial, open_store
+
+from .conftest import Open, run, said
+
+PAGES = ["overview", "sweep", "trial"]
+
+
+@pytest.fixture
+def file(at_nothing: Path) -> Path:
+    """A small database."""
+    path = at_nothing / "limbeck.db"
+    with open_store(f"sqlite:///{path}") as store:
+        store.add_sweep(NewSweep("kd", "name: kd\nbase: {}\n", "search", "movies", {"retention": "max"}, 3))
+        store.add_trials("kd", [NewTrial("t0", 0, "c0", 0)])
+    return path
+
+
+def prints(folder: Path) -> dict[str, str]:
+    """What lies in a folder, by content; less the two empty helpers that readers of a database in WAL mode need."""
+    files = [p for p in sorted(folder.iterdir()) if not p.name.endswith(("-shm", "-wal"))]
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_there_yet(at_nothing: Path, open_page: Open, page: str) -> None:
+    app = open_page(page)
+    assert "No results yet" in said(app)
+    assert "limbeck sweep quickstart" in said(app)
+    assert list(at_nothing.iterdir()) == []
+
+
+def test_the_page_opens_when_the_first_sweep_has_begun(at_nothing: Path, open_page: Open) -> None:
+    app = open_page("sweep")
+    assert "No results yet" in said(app)
+    with open_store(f"sqlite:///{at_nothing / 'limbeck.db'}") as store:
+        store.add_sweep(NewSweep("kd", "name: kd\n", "search", "movies", {"retention": "max"}, 3))
+    run(app)
+    assert app.selectbox[0].value == "kd"
+    assert "No trials yet" in said(app)
+
+
+def test_a_database_without_sweeps(at_nothing: Path, open_page: Open) -> None:
+    open_store(f"sqlite:///{at_nothing / 'limbeck.db'}").close()
+    for page in ("overview", "sweep", "retention", "ablations", "trial", "compare", "export"):
+        assert "limbeck sweep" in said(open_page(page))
+
+
+@pytest.mark.parametrize(
+    ("version", "title", "command"),
+    [
+        (0, "An older limbeck wrote these results", "limbeck sweeps"),
+        (99, "A newer limbeck wrote these results", "pip install --upgrade limbeck"),
+    ],
+)
+def test_another_schema(file: Path, open_page: Open, version: int, title: str, command: str) -> None:
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE limbeck_meta SET schema_version = ?", (version,))
+    connection.close()
+    before = prints(file.parent)
+    app = open_page("sweep", sweep="kd")
+    assert title in said(app)
+    assert command in [code.value for code in app.code]
+    assert prints(file.parent) == before
+
+
+def test_locked_by_another_process(file: Path, open_page: Open) -> None:
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    connection.close()
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        app = open_page()
+        assert "The database is locked" in said(app)
+    finally:
+        other.rollback()
+        other.close()
+    run(app)
+    assert "The database is locked" not in said(app)
+    assert app.dataframe[0].value["sweep"].tolist() == ["kd"]
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, but long enough to be read as one" * 40, b""])
+def test_somebody_elses_file(at_nothing: Path, open_page: Open, content: bytes) -> None:
+    (at_nothing / "limbeck.db").write_bytes(content)
+    app = open_page()
+    assert "These are not limbeck's results" in said(app)
+    assert (at_nothing / "limbeck.db").read_bytes() == content
+
+
+def test_an_address_that_is_none(at_nothing: Path, monkeypatch: pytest.MonkeyPatch, open_page: Open) -> None:
+    monkeypatch.setenv("LIMBECK_DATABASE", "mysql://user:secret@host/name")
+    app = open_page()
+    assert "is not supported" in said(app).replace("\\", "")
+    assert "secret" not in said(app)
+
+
+def test_looking_writes_nothing(file: Path, open_page: Open) -> None:
+    before = prints(file.parent)
+    for page in ("overview", "sweep", "retention", "trial", "compare", "export"):
+        open_page(page)
+    assert prints(file.parent) == before
+
+
+def test_pages_are_no_folder_that_streamlit_runs_without_the_app() -> None:
+    """A folder `pages` beside the app would be served page by page, past sign-in, until the app has run once."""
+    from .conftest import DASHBOARDS
+
+    assert not (DASHBOARDS / "pages").exists()
