@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored_results import PLAN, Results, ablation_of, logits
 
 from limbeck.analysis.ablation import ALL_TASKS, Ablation, Line, Question, ablation
 from limbeck.compare import Resampling, holm
 from limbeck.errors import UserError
+from stored_results import PLAN, Results, ablation_of, logits
 
 QUICK = Resampling(resamples=200, draws=999)
 FACTORIAL = PLAN.replace("leave-one-out", "factorial")

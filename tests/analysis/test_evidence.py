@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored_results import LABELS, Results, logits
 
 from limbeck.analysis.evidence import metric_cells, read_evidence, retention_cells, splits_of, teacher_level
 from limbeck.analysis.runs import Group, read_groups
 from limbeck.errors import UserError
+from stored_results import LABELS, Results, logits
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from stored_results import PLAN, Results, logits
 
 from limbeck.analysis.evidence import metric_cells, read_evidence
 from limbeck.analysis.runs import check_budget, method_of, missing_notes, read_groups
 from limbeck.errors import UserError
+from stored_results import PLAN, Results, logits
 
 FACTORIAL = PLAN.replace("leave-one-out", "factorial")
 TASKS = PLAN + "tasks: [movies, topics]\n"

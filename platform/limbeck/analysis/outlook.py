@@ -62,4 +62,7 @@ def outlook(seeds: int, comparisons: int, known: KnownNoise | None) -> list[str]
         lines = [f"{line} Noise as in sweep {known.sweep}." for line in lines]
     elif np.isfinite(power.effect_size):
         lines.append("How much that is in points is known once an ablation on this task has run.")
-    return [*lines, *(f"warning: {warning}" for warning in power.warnings)]
+    lines += [f"warning: {warning}" for warning in power.warnings]
+    if power.warnings and not any("permutation" in warning for warning in power.warnings):
+        lines.append("The permutation test over seeds and examples, which `limbeck ablation` uses, can reach it.")
+    return lines
