@@ -51,7 +51,7 @@ format: $(STAMP)  ## Lay out the code and sort its imports
 	$(BIN)/ruff format $(FILES)
 
 bench: $(STAMP)  ## Run the benchmarks
-	$(BIN)/python -m pytest -m bench
+	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 soak: $(STAMP)  ## Run the long test with random kills
 	$(BIN)/python -m pytest -m soak
