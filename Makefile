@@ -23,7 +23,7 @@ setup: $(STAMP)  ## Create the virtual environment .venv with everything
 
 # torch comes first and alone: pip then takes the build that fits the machine and keeps it.
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "limbeck needs Python 3.11 or newer; try: make PYTHON=python3.11 $@")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "limbeck needs Python 3.11 or newer; try: make PYTHON=python3.11 setup")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): once, a few minutes"
 	$(PIP) $(TORCH)
