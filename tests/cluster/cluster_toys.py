@@ -41,6 +41,9 @@ class ToyStock:
         folder = self.cache.folder("teachers", spec.task.model_dump(mode="json"), self.build)
         return ToyShared(ToyTask(str(spec.task.name)), folder.name)
 
+    def prepared(self, spec: TrialSpec) -> ToyShared:
+        return self.prepare(spec)
+
     def build(self, folder: Path) -> None:
         self.say("toy teacher: fitted")
         (folder / "weights.json").write_text("{}")
@@ -102,4 +105,8 @@ def finish(spec: TrialSpec, worker: Worker, at: dict) -> Result | None:
     return Result(metrics, 1234, at["seconds"], worker.folder / "student", predictions)
 
 
-TOY = Engine(ToyStock, toy_train)
+def toy_sizes(spec: TrialSpec, stock: ToyStock) -> dict[str, float]:
+    return {"parameters": 1e6 * (spec.student.layers or 0)}
+
+
+TOY = Engine(ToyStock, toy_train, toy_sizes)

@@ -153,7 +153,7 @@ def test_what_cannot_run_is_refused_and_leaves_nothing_behind(make_plan: MakePla
         run_sweep(make_plan("cluster: {cpus: 4000}\n"), site, engine=TOY)
     assert str(error.value).startswith("cluster.cpus: a trial takes 4000 CPUs, and there are ")
     with pytest.raises(UserError, match=r"^base\.teacher: no better than chance$"):
-        run_sweep(make_plan(""), site, engine=Engine(RefusingStock, toy_train))
+        run_sweep(make_plan(""), site, engine=Engine(RefusingStock, toy_train, TOY.sizes))
     with pytest.raises(UserError, match="no sweep is named 'toy'"):
         run_sweep(make_plan(""), site, engine=TOY, resume=True)
     with open_reader(site.database) as reader:

@@ -1,5 +1,6 @@
 import json
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def warns(spec: TrialSpec, worker: Worker, stock: Any) -> Result | None:
 
 
 def test_what_a_trial_warns_of_is_kept(make_plan: MakePlan, setup: Setup, tmp_path: Path) -> None:
-    warning = Setup(Engine(ToyStock, warns), setup.cache_root, 0, 1.0, 0.0)
+    warning = Setup(Engine(ToyStock, warns, TOY.sizes), setup.cache_root, 0, 1.0, 0.0)
     assert attempt(warning, spec_of(make_plan), Worker(tmp_path)).log == "checkpoint step-1 is damaged"
     assert attempt(setup, spec_of(make_plan), Worker(tmp_path)).log is None
 
@@ -86,6 +87,31 @@ def test_the_stock_is_made_once_and_tells_whoever_listens(make_plan: MakePlan, s
         assert make_ready(setup, config) == Ready()
         assert make_ready(setup, config) == Ready()
     assert lines == ["toy teacher: fitted"]
+
+
+def test_a_student_above_a_limit_is_refused_before_it_trains(make_plan: MakePlan, tmp_path: Path) -> None:
+    limited = Setup(TOY, tmp_path / "cache", 0, 1.0, 0.0, limits=(("parameters", 2e6),))
+    end = attempt(limited, spec_of(make_plan, "student.layers=3"), Worker(tmp_path))
+    assert (end.state, end.error) == ("stopped", "parameters of 3,000,000 is above the plan's limit of 2,000,000")
+    assert not (tmp_path / "state-0.json").exists()
+    assert attempt(limited, spec_of(make_plan, "student.layers=2"), Worker(tmp_path)).state == "complete"
+
+
+def breaks_the_gpu(spec: TrialSpec, worker: Worker, stock: Any) -> Result | None:
+    raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+def test_a_process_whose_gpu_is_lost_runs_no_more_trials(
+    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_spoiled", [])
+    for gpus, lost in ((0.0, 0), (1.0, 1)):
+        setup = Setup(Engine(ToyStock, breaks_the_gpu, TOY.sizes), tmp_path / "cache", 0, 1.0, gpus)
+        assert attempt(setup, spec_of(make_plan), Worker(tmp_path)).state == "failed"
+        assert len(module._spoiled) == lost
+    monkeypatch.setattr(module.os, "_exit", sys.exit)
+    with pytest.raises(SystemExit):
+        module.run_job({}, setup)
 
 
 class RefusingStock:
@@ -108,9 +134,9 @@ class BrokenStock:
 
 def test_what_cannot_be_made_ready_is_told_with_its_problems(make_plan: MakePlan, tmp_path: Path) -> None:
     config = {"specs": [spec_of(make_plan).model_dump_json()], "threads": 1}
-    refused = make_ready(Setup(Engine(RefusingStock, TOY.train), tmp_path, 0, 1.0, 0.0), config)
+    refused = make_ready(Setup(Engine(RefusingStock, TOY.train, TOY.sizes), tmp_path, 0, 1.0, 0.0), config)
     assert refused == Refused([("base.teacher", "no better than chance"), ("base.task", "empty")])
-    broken = make_ready(Setup(Engine(BrokenStock, TOY.train), tmp_path, 0, 1.0, 0.0), config)
+    broken = make_ready(Setup(Engine(BrokenStock, TOY.train, TOY.sizes), tmp_path, 0, 1.0, 0.0), config)
     assert isinstance(broken, Refused) and "ZeroDivisionError: oops" in str(broken.traceback)
 
 

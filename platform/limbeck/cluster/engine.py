@@ -1,12 +1,13 @@
 """What a trial consists of, as the cluster sees it: how shared things are made, and how a student is trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
 from limbeck.cache import Cache
+from limbeck.models import new_student, parameters, parameters_non_embedding
 from limbeck.supplies import Supplies
 from limbeck.training import train
 from limbeck.trial import TrialSpec
@@ -36,17 +37,31 @@ class Stock(Protocol):
     """Everything trials share, kept warm in one process."""
 
     def prepare(self, spec: TrialSpec) -> Shared:
-        """Make or load what a trial shares with others."""
+        """Make everything a trial shares with others, so that no trial has to."""
+        ...
+
+    def prepared(self, spec: TrialSpec) -> Shared:
+        """Return a trial's surroundings; at once when this process has seen them before."""
         ...
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Two functions that every worker process can import by name."""
+    """Functions that every worker process can import by name. `Any` is what `stock` returned."""
 
     stock: Callable[[Cache, torch.device, Say], Stock]
     train: Callable[[TrialSpec, Worker, Any], Result | None]
-    """Its last argument is what `stock` returned."""
+    sizes: Callable[[TrialSpec, Any], Mapping[str, float]]
+    """What a plan's limits may bound, of the student before it trains."""
 
 
-STANDARD = Engine(Supplies, train)
+def student_sizes(spec: TrialSpec, supplies: Supplies) -> dict[str, float]:
+    """Return the parameters of the trial's student."""
+    student = new_student(spec.student, supplies.prepared(spec).teacher, 0)
+    return {
+        "parameters": float(parameters(student)),
+        "parameters_non_embedding": float(parameters_non_embedding(student)),
+    }
+
+
+STANDARD = Engine(Supplies, train, student_sizes)

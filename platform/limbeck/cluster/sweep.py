@@ -146,10 +146,11 @@ class _Sweep:
 
     def _run(self, store: Store, ledger: Ledger) -> None:
         plan, ours = self.plan, self.site.address is None
-        setup = Setup(self.engine, self.site.cache_root, plan.cluster.workers, plan.cluster.cpus, plan.cluster.gpus)
+        cluster, limits = plan.cluster, tuple(plan.limits.items())
+        setup = Setup(self.engine, self.site.cache_root, cluster.workers, cluster.cpus, cluster.gpus, limits)
         with session.connected(self.site.address), Board(self.console, next(iter(plan.objectives))) as board:
             nodes = session.nodes()
-            at_once = min(slots(plan.cluster, nodes), plan.trials)
+            at_once = min(slots(cluster, nodes), plan.trials)
             specs = tuple(spec.model_dump_json() for spec in shared_specs(plan))
             opening = Opening(specs, preparing_threads(plan, nodes, ours=ours), self.folder / ".tune")
 

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -32,6 +32,9 @@ _LOCK_SECONDS = 60.0
 _LOG_LINES = 50
 _POLL_SECONDS = 0.05
 _READY = "ready"
+_CUDA_FAULT = "CUDA error"
+_spoiled: list[str] = []
+"""Faults after which this process can use its GPU no more: one would fail every trial that comes after."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Setup:
     workers: int
     cpus: float
     gpus: float
+    limits: tuple[tuple[str, float], ...] = ()
+    """Largest values of what is known of a student before it trains."""
 
     @property
     def threads(self) -> int:
@@ -59,8 +64,12 @@ def run_job(config: Mapping[str, Any], setup: Setup) -> None:
 
     An exception that left this function would cost the actor and its imports.
     """
+    if _spoiled:
+        # Tune starts the trial again, in a process whose GPU answers.
+        os._exit(1)
     # Child processes must find this cluster and no other on the same machine.
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    _leave_imports_alone()
     with saying(lambda line: tune.report(packed(Said(line)))):
         folder = Path(config["folder"])
         if "trial" in config:
@@ -72,9 +81,16 @@ def run_job(config: Mapping[str, Any], setup: Setup) -> None:
                 time.sleep(_POLL_SECONDS)
             # Tune prints a line about a job that never reported.
             tune.report({"waited": True})
+    # What a trial leaves in cycles would stay until Python thinks of it, and the next student comes on top.
+    gc.collect()
     if setup.gpus:
-        gc.collect()
         torch.cuda.empty_cache()
+
+
+@cache
+def _leave_imports_alone() -> None:
+    """Keep the collector away from what the imports made: looking through it would take 0.2 s a trial."""
+    gc.freeze()
 
 
 def _open(folder: Path, setup: Setup, config: Mapping[str, Any]) -> None:
@@ -146,6 +162,8 @@ def attempt(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
                 # The other workers wait for this one: only Train can end them.
                 raise
             end = failed(error)
+            if setup.gpus and _CUDA_FAULT in str(error):
+                _spoiled.append(str(error))
     return replace(end, log="\n".join(lines[-_LOG_LINES:])) if lines else end
 
 
@@ -153,11 +171,21 @@ def _train(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
     if stop_requested(worker.folder):
         return End("stopped")
     stock = _stock(setup)
-    shared = stock.prepare(spec)
+    shared = stock.prepared(spec)
+    if setup.limits and (reason := _above(setup.limits, setup.engine.sizes(spec, stock))):
+        return End("stopped", error=reason)
     result = setup.engine.train(spec, worker, stock)
     if result is None:
         return End("stopped")
     return _complete(result, shared.task.fingerprint, shared.teacher_key)
+
+
+def _above(limits: Sequence[tuple[str, float]], sizes: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{name} of {sizes[name]:,.0f} is above the plan's limit of {most:,.0f}"
+        for name, most in limits
+        if sizes[name] > most
+    )
 
 
 def failed(error: BaseException) -> End:

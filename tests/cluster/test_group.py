@@ -1,0 +1,101 @@
+"""Trials over two Ray Train workers, stopped early and to their end, on two CPUs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+from cluster_toys import ToyStock, metrics_of, toy_sizes, toy_train
+
+from limbeck.cluster import group
+from limbeck.cluster.engine import Engine
+from limbeck.cluster.group import average, gather
+from limbeck.cluster.sweep import Site, run_sweep
+from limbeck.plan import Plan
+from limbeck.store import open_reader
+from limbeck.training import Result, Worker
+from limbeck.trial import TrialSpec
+
+
+def two_workers_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None:
+    """The toy's training, and what the two workers make of each other's tensors."""
+    rank = float(worker.rank)
+    mixed = [torch.full((3,), rank), torch.full((2, 2), rank, dtype=torch.float64), torch.tensor([10 * rank])]
+    worker.average(mixed)
+    mine = torch.tensor([[rank, 2.0]], requires_grad=True)
+    everyone = worker.gather(mine)
+    (everyone[:, 0] ** 2 * torch.tensor([5.0, 7.0])).sum().backward()
+    seen = {
+        "world": worker.world_size,
+        "means": [tensor.mean().item() for tensor in mixed],
+        "gathered": everyone.tolist(),
+        "gradient": mine.grad.tolist() if mine.grad is not None else None,
+        "threads": torch.get_num_threads(),
+    }
+    (worker.folder / f"seen-{worker.rank}.json").write_text(json.dumps(seen))
+    if spec.method.mask_rate == 0.5 and worker.rank == 1:
+        raise RuntimeError("rank 1 broke")
+    return toy_train(spec, worker, stock)
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_trial(make_plan: Callable[..., Plan], site: Site, ray_here: None) -> None:
+    plan = make_plan(
+        """
+vary:
+  method.mask_rate: {choice: [0.4, 0.2, 0.5]}
+search: {sampler: grid, early_stop: asha, grace: 0.25, reduction: 2}
+cluster: {workers: 2, cpus: 1}
+""",
+        "training.rows=200",
+    )
+    result = run_sweep(plan, site, engine=Engine(ToyStock, two_workers_train, toy_sizes))
+    with open_reader(site.database) as reader:
+        rows = {row.values["method.mask_rate"]: row for row in reader.trials("toy")}
+    assert {rate: row.state for rate, row in rows.items()} == {0.4: "complete", 0.2: "stopped", 0.5: "failed"}
+    assert (result.state, result.exit_code) == ("complete", 1)
+    assert rows[0.5].error == "RuntimeError: rank 1 broke"
+    assert 0 < rows[0.2].updates < 8
+    done = rows[0.4]
+    at = json.loads((Path(str(done.folder)) / "state-0.json").read_text())
+    assert done.metrics["retention"] == pytest.approx(metrics_of(TrialSpec.model_validate(done.spec), at)["retention"])
+
+    for rank in (0, 1):
+        seen = json.loads((Path(str(done.folder)) / f"seen-{rank}.json").read_text())
+        assert (seen["world"], seen["threads"]) == (2, 1)
+        assert seen["means"] == [0.5, 0.5, 5.0]
+        assert seen["gathered"] == [[0.0, 2.0], [1.0, 2.0]]
+        # d/dx of 5 x0² and of 7 x1², times two workers that each count it.
+        assert seen["gradient"] == [[28.0 * rank, 0.0]]
+    nothing_is_left(Path(str(done.folder)))
+
+
+def nothing_is_left(folder: Path) -> None:
+    assert {group["state"] for group in ray.util.placement_group_table().values()} <= {"REMOVED"}
+    assert ray.available_resources().get("CPU") == ray.cluster_resources().get("CPU")
+    assert not (folder / ".train").exists()
+
+
+def test_tensors_travel_in_groups_of_one_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group, "_BUCKET_BYTES", 16)
+    a, b, c = torch.zeros(2), torch.zeros(2), torch.zeros(1)
+    d = torch.zeros(1, dtype=torch.float64)
+    e = torch.zeros(100)
+    assert [[len(t) for t in g] for g in group._buckets([a, b, c, d, e])] == [[2, 2], [1], [1], [100]]
+
+
+def test_one_worker_alone_needs_no_group(tmp_path: Path) -> None:
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        values = torch.tensor([[1.0, 2.0]], requires_grad=True)
+        out = gather(values)
+        (out * torch.tensor([[3.0, 4.0]])).sum().backward()
+        assert out.tolist() == [[1.0, 2.0]] and values.grad is not None and values.grad.tolist() == [[3.0, 4.0]]
+        kept = torch.tensor([1.0, 2.0])
+        average([kept])
+        assert kept.tolist() == [1.0, 2.0]
+    finally:
+        torch.distributed.destroy_process_group()
