@@ -99,6 +99,47 @@ def test_confirm_refuses_what_it_cannot_do(run: Run, results: Results) -> None:
     ]
 
 
+def test_confirm_runs_the_best_on_fresh_seeds(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from limbeck.cluster import sweep
+    from limbeck.cluster.ledger import Standing
+    from limbeck.plan import Plan, parse_plan
+
+    results = Results(tmp_path)
+    text = """
+name: found
+base: {task: movies, method: kd}
+vary: {method.temperature: {choice: [1, 2, 4]}}
+search: {sampler: random, trials: 3}
+seeds: [0]
+"""
+    results.sweep("found", text, "search")
+    plan = parse_plan(text, "found")
+    for cell, temperature, kept in (("0000", 1, 0.90), ("0001", 2, 0.95), ("0002", 4, 0.80)):
+        values = {"method.temperature": temperature}
+        spec = plan.spec(values, 0).model_dump(mode="json")
+        results.trial(cell, 0, logits(36), sweep="found", spec=spec, values=values, metrics={"retention": kept})
+    ran: list[Plan] = []
+
+    def run_sweep(plan: Plan, site: sweep.Site) -> sweep.SweepResult:
+        ran.append(plan)
+        results.sweep(plan.name, plan.text, plan.kind)
+        for place, cell in enumerate(plan.cells()):
+            for seed in plan.seeds:
+                spec = plan.spec(cell.values, seed).model_dump(mode="json")
+                results.trial(cell.name, seed, logits(33 - place), sweep=plan.name, spec=spec)
+        return sweep.SweepResult(plan.name, "complete", Standing(4, complete=4))
+
+    monkeypatch.setattr(sweep, "run_sweep", run_sweep)
+    code, out, told = run("confirm", "found", "--top", "2", "--seeds", "2")
+    assert code == 0
+    assert (ran[0].name, ran[0].seeds) == ("found-confirm", (1, 2))
+    assert [ran[0].spec(cell.values, 1).method.model_dump()["temperature"] for cell in ran[0].cells()] == [2.0, 1.0]
+    assert told.splitlines()[0] == "1: configuration 0001 (retention 0.9500)"
+    assert "91.7 %" in out
+    assert "unconfirmed" in out
+    assert f"limbeck ablation found-confirm --home {tmp_path}" in out
+
+
 def test_leaderboards_show_what_was_confirmed(run: Run, tmp_path: Path) -> None:
     results = Results(tmp_path)
     results.sweep("found", "name: found\n", "search")

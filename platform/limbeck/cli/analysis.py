@@ -29,7 +29,7 @@ def register(commands: Commands) -> None:
         "retention",
         "measure what a sweep's students keep of their teachers, on every test set",
         _retention,
-        ["limbeck retention mate-ablation", "limbeck retention methods --split amazon --format latex"],
+        ["limbeck retention mate-ablation", "limbeck retention method-comparison --split amazon --format latex"],
     )
     parser.add_argument("sweep", metavar="SWEEP")
     parser.add_argument("--split", default=None, metavar="S", help="one test set (default: all)")
@@ -51,7 +51,7 @@ def register(commands: Commands) -> None:
         "scaling",
         "fit how retention grows with the student's size, training rows or updates",
         _scaling,
-        ["limbeck scaling mate", "limbeck scaling methods-300 methods-1000 methods-3000 --by rows --format csv"],
+        ["limbeck scaling mate", "limbeck scaling method-comparison-300 method-comparison --by rows --format csv"],
     )
     parser.add_argument("sweeps", metavar="SWEEP", nargs="+")
     parser.add_argument("--by", choices=["parameters", "parameters_non_embedding", "rows", "updates"])
@@ -83,7 +83,7 @@ def _register_ablation(commands: Commands) -> None:
         [
             "limbeck ablation mate-ablation",
             "limbeck ablation mate-ablation --format latex --to table.tex",
-            "limbeck ablation methods --reference kd --split amazon",
+            "limbeck ablation method-comparison --reference kd --split amazon",
         ],
     )
     parser.add_argument("sweep", metavar="SWEEP")
@@ -234,7 +234,8 @@ def _confirm(arguments: argparse.Namespace) -> int:
         return result.exit_code
     with reader(arguments) as results:
         print_leaderboard(results, arguments.sweep, top=10)
-    print(f"next:\n  limbeck ablation {plan.name}\n  limbeck retention {plan.name}")
+    place = "".join(f" --{n} {getattr(arguments, n)}" for n in ("home", "database") if getattr(arguments, n))
+    print(f"next:\n  limbeck ablation {plan.name}{place}\n  limbeck retention {plan.name}{place}")
     return result.exit_code
 
 
