@@ -34,44 +34,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("sweep", metavar="SWEEP")
     parser.add_argument("--split", default=None, metavar="S", help="one test set (default: all)")
     _add_output(parser)
-
-    parser = add_command(
-        commands,
-        "importances",
-        "tell which varied settings of a search decide about its objective",
-        _importances,
-        ["limbeck importances mate", "limbeck importances mate --evaluator fanova"],
-    )
-    parser.add_argument("sweep", metavar="SWEEP")
-    parser.add_argument("--evaluator", choices=["ped-anova", "fanova"], default="ped-anova", help="default: ped-anova")
-    _add_output(parser)
-
-    parser = add_command(
-        commands,
-        "scaling",
-        "fit how retention grows with the student's size, training rows or updates",
-        _scaling,
-        ["limbeck scaling mate", "limbeck scaling method-comparison-300 method-comparison --by rows --format csv"],
-    )
-    parser.add_argument("sweeps", metavar="SWEEP", nargs="+")
-    parser.add_argument("--by", choices=["parameters", "parameters_non_embedding", "rows", "updates"])
-    parser.set_defaults(by="parameters")
-    parser.add_argument("--points", action="store_true", help="csv: the mean at every size, not the fitted lines")
-    parser.add_argument("--split", default="test", metavar="S", help="test set (default: test)")
-    _add_output(parser)
-
-    parser = add_command(
-        commands,
-        "costs",
-        "add up the seconds of training, and those until a retention was reached",
-        _costs,
-        ["limbeck costs mate", "limbeck costs mate kd --target 0.98"],
-    )
-    parser.add_argument("sweeps", metavar="SWEEP", nargs="+")
-    parser.add_argument(
-        "--target", type=float, action="append", metavar="R", help="a retention, such as 0.98; may be given again"
-    )
-    _add_output(parser)
+    _register_searches(commands)
 
 
 def _register_ablation(commands: Commands) -> None:
@@ -115,6 +78,46 @@ def _register_confirm(commands: Commands) -> None:
         "--address", metavar="A", help="a Ray cluster, such as auto or head:6379 (default: start Ray here)"
     )
     add_places(parser)
+
+
+def _register_searches(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "importances",
+        "tell which varied settings of a search decide about its objective",
+        _importances,
+        ["limbeck importances mate", "limbeck importances mate --evaluator fanova"],
+    )
+    parser.add_argument("sweep", metavar="SWEEP")
+    parser.add_argument("--evaluator", choices=["ped-anova", "fanova"], default="ped-anova", help="default: ped-anova")
+    _add_output(parser)
+
+    parser = add_command(
+        commands,
+        "scaling",
+        "fit how retention grows with the student's size, training rows or updates",
+        _scaling,
+        ["limbeck scaling mate", "limbeck scaling method-comparison-300 method-comparison --by rows --format csv"],
+    )
+    parser.add_argument("sweeps", metavar="SWEEP", nargs="+")
+    parser.add_argument("--by", choices=["parameters", "parameters_non_embedding", "rows", "updates"])
+    parser.set_defaults(by="parameters")
+    parser.add_argument("--points", action="store_true", help="csv: the mean at every size, not the fitted lines")
+    parser.add_argument("--split", default="test", metavar="S", help="test set (default: test)")
+    _add_output(parser)
+
+    parser = add_command(
+        commands,
+        "costs",
+        "add up the seconds of training, and those until a retention was reached",
+        _costs,
+        ["limbeck costs mate", "limbeck costs mate kd --target 0.98"],
+    )
+    parser.add_argument("sweeps", metavar="SWEEP", nargs="+")
+    parser.add_argument(
+        "--target", type=float, action="append", metavar="R", help="a retention, such as 0.98; may be given again"
+    )
+    _add_output(parser)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
