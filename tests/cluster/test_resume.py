@@ -31,8 +31,8 @@ vary:
 search: {sampler: tpe, trials: 7, startup: 2, seed: 1}
 cluster: {concurrent: 1}
 """
-).replace("rows: 1,", "rows: 100,")
-"""One trial at a time, so that the order of asking and telling is always the same; 0.8 s each."""
+).replace("rows: 1,", "rows: 60,")
+"""One trial at a time, so that the order of asking and telling is always the same; 0.5 s each."""
 
 
 @contextmanager

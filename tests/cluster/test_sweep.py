@@ -1,6 +1,7 @@
 """Whole sweeps of toy trials on a real Ray, one for all tests of this file."""
 
 import io
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -161,6 +162,8 @@ def test_what_cannot_run_is_refused_and_leaves_nothing_behind(make_plan: MakePla
 
 
 def test_nothing_stays_behind_on_the_cluster() -> None:
-    groups = ray.util.placement_group_table().values()
-    assert {group["state"] for group in groups} <= {"REMOVED"}
-    assert ray.available_resources().get("CPU") == ray.cluster_resources().get("CPU")
+    end = time.monotonic() + 10
+    while ray.available_resources().get("CPU") != ray.cluster_resources().get("CPU"):
+        assert time.monotonic() < end, "CPUs are still held"
+        time.sleep(0.1)
+    assert {group["state"] for group in ray.util.placement_group_table().values()} <= {"REMOVED"}

@@ -33,7 +33,7 @@ def train_in_group(setup: Setup, folder: Path) -> End:
     return end
 
 
-def make_ready_in_group(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
+def make_ready_in_worker(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
     """Make what trials share in one worker, for the driver has neither CPUs nor a GPU."""
     told: Ready | Refused = _fit(
         _ready_loop, {"setup": setup, "config": dict(config)}, setup, 1, Path(config["folder"])

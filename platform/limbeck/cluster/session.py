@@ -3,6 +3,8 @@
 import logging
 import os
 import shutil
+import signal
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,7 +46,7 @@ def connected(address: str | None) -> Iterator[None]:
     with _environment(_QUIET), _quiet():
         try:
             folder = _start(address)
-            with _environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}):
+            with _environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}), _polite_to_sigterm():
                 yield
         except BaseException:
             ray.shutdown()
@@ -90,6 +92,23 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _polite_to_sigterm() -> Iterator[None]:
+    """Leave in good order when the machine is taken away; Ray's own handler prints a stack and dies."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(_: int, __: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 @contextmanager

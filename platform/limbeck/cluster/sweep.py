@@ -152,7 +152,9 @@ class _Sweep:
             nodes = session.nodes()
             at_once = min(slots(cluster, nodes), plan.trials)
             specs = tuple(spec.model_dump_json() for spec in shared_specs(plan))
-            opening = Opening(specs, preparing_threads(plan, nodes, ours=ours), self.folder / ".tune")
+            # On a machine of our own nothing else runs yet, and an actor without CPUs may use them.
+            in_worker = bool(cluster.workers and (cluster.gpus or not ours))
+            opening = Opening(specs, preparing_threads(plan, nodes, ours=ours), in_worker, self.folder / ".tune")
 
             def opened() -> None:
                 self._record(store, ledger, {"prepared": self.heard, "trials_at_once": at_once, "nodes": len(nodes)})

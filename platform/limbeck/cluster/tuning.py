@@ -25,12 +25,15 @@ class Opening:
     """A trial as JSON for each set of things to make."""
     threads: int
     """CPU threads to make them with."""
+    in_worker: bool
+    """Whether a nested trial's actor, which holds neither CPUs nor GPUs, has a worker do it."""
     folder: Path
 
     def jobs(self, actors: int) -> list[dict[str, Any]]:
         """Return what to hand to the first `actors` actors."""
         each = {"folder": str(self.folder)}
-        return [{**each, "specs": list(self.specs), "threads": self.threads}, *([each] * (actors - 1))]
+        first = {**each, "specs": list(self.specs), "threads": self.threads, "in_worker": self.in_worker}
+        return [first, *([each] * (actors - 1))]
 
 
 def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCallback, at_once: int) -> None:

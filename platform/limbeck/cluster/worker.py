@@ -96,7 +96,7 @@ def _leave_imports_alone() -> None:
 def _open(folder: Path, setup: Setup, config: Mapping[str, Any]) -> None:
     """Make things ready; then let the actors go that waited, whatever came of it."""
     try:
-        told = _make_ready_in_group(setup, config) if setup.workers else make_ready(setup, config)
+        told = _make_ready_in_worker(setup, config) if config["in_worker"] else make_ready(setup, config)
         tune.report(packed(told))
     finally:
         # The driver clears the folder when it gives up.
@@ -143,10 +143,10 @@ def _in_group(setup: Setup, folder: Path) -> End:
     return train_in_group(setup, folder)
 
 
-def _make_ready_in_group(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
-    from limbeck.cluster.group import make_ready_in_group
+def _make_ready_in_worker(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
+    from limbeck.cluster.group import make_ready_in_worker
 
-    return make_ready_in_group(setup, config)
+    return make_ready_in_worker(setup, config)
 
 
 def attempt(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
