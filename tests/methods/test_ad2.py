@@ -34,10 +34,9 @@ def climb(batch: Batch, student: linear.Numbers, config: Ad2Config) -> list[np.n
     delta, path = np.zeros_like(clean), []
     for _ in range(config.steps):
         z = student.logits(clean + delta, mask)
-        if config.adversary == "gold":
-            towards = linear.softmax(z) - np.eye(z.shape[1])[batch.labels]
-        else:
-            towards = tau * (linear.softmax(z / tau) - q)
+        gold = linear.softmax(z) - np.eye(z.shape[1])[batch.labels]
+        soft, a = tau * (linear.softmax(z / tau) - q), config.distillation
+        towards = {"teacher": soft, "gold": gold, "loss": (1 - a) * gold + a * soft}[config.adversary]
         gradient = student.slope(towards, mask, allowed)
         order = 2 if config.norm == "l2" else np.inf
         size = np.linalg.norm(gradient.reshape(len(gradient), -1), order, 1)[:, None, None]
@@ -59,6 +58,8 @@ def climb(batch: Batch, student: linear.Numbers, config: Ad2Config) -> list[np.n
         {"steps": 3, "step_size": 0.4, "radius": 0.6},
         {"steps": 3, "step_size": 0.4, "radius": 0.5, "norm": "linf", "average_steps": True},
         {"steps": 2, "adversary": "gold"},
+        {"adversary": "loss", "distillation": 0.3, "temperature": 2.0},
+        {"adversary": "loss", "steps": 3, "radius": 0.9, "average_steps": True},
     ],
 )
 def test_ascent_and_loss_by_numpy(settings: dict[str, object]) -> None:
@@ -156,6 +157,27 @@ def test_the_perturbation_is_a_constant_of_the_loss() -> None:
     for a, b in zip(ours, grads(0.5 * gold + 0.5 * soft + hard, parts), strict=True):
         if a is not None and b is not None:
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_free_step_has_the_gradients_of_its_loss(steps: int) -> None:
+    """Clean and perturbed part together, as if both had been differentiated in one go; K = 1 takes two passes."""
+    parts, batch = linear.parts(), toys.batch()
+    config = Ad2Config(adversary="loss", initial_size=0, steps=steps, weight=0.7, distillation=0.4, temperature=2.0)
+    method = Ad2(config, parts)
+    total = method.loss(batch, STUDENT, noise()).total
+    assert parts.student.calls == 1 + steps
+    ours = torch.autograd.grad(3 * total, list(parts.student.parameters()))
+    delta = method.perturb(batch, noise())[-1]
+    embeds = parts.student.embedding(batch.input_ids)
+    clean, other = (
+        parts.student(inputs_embeds=e, attention_mask=batch.attention_mask).logits for e in (embeds, embeds + delta)
+    )
+    soft, hard = (divergence(batch.teacher_logits, z, "kl", 2.0, False) for z in (clean, other))
+    plain = 0.6 * nn.functional.cross_entropy(clean, batch.labels) + 0.4 * soft + 0.7 * hard
+    assert total.item() == pytest.approx(plain.item(), rel=1e-6)
+    for a, b in zip(ours, torch.autograd.grad(3 * plain, list(parts.student.parameters())), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
 def test_the_teacher_is_never_asked() -> None:

@@ -28,6 +28,7 @@ BATCH = 8
 Settings = dict[str, Any]
 VARIANTS: list[tuple[str, Settings]] = [
     *((name, {}) for name in METHODS),
+    ("ad2", {"adversary": "loss", "steps": 2}),
     ("cilda", {"other_view": "positive"}),
     ("cilda", {"contrast": "mse"}),
     ("codir", {"contrast": "nce"}),

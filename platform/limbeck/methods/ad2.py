@@ -10,7 +10,7 @@ The teacher labels the clean text, so its answers come from the cache.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -49,9 +49,10 @@ class Ad2Config(MethodConfig):
     """ε: largest size of a perturbation; 0 sets no bound."""
     initial_size: NonNegativeFloat = 0.01
     """Of the random start, in the measure of `norm`. Where teacher and student agree there is no slope at 0."""
-    adversary: Literal["teacher", "gold", "random"] = "teacher"
-    """What the ascent climbs: divergence from the teacher, or the gold label's loss. `random` climbs as `teacher` does,
-    then replaces the perturbation by noise of the same size: the control for its direction."""
+    adversary: Literal["teacher", "gold", "loss", "random"] = "teacher"
+    """What the ascent climbs: divergence from the teacher, the gold label's loss, or the clean loss (1−a)·CE + a·τ²·KL,
+    whose slope at δ = 0 training computes anyway: then the first step starts there and costs nothing. `random` climbs
+    as `teacher` does, then replaces the perturbation by noise of the same size: the control for its direction."""
     average_steps: bool = False
     """Learn at every point of the ascent (as FreeLB does) and not only at its end."""
     weight: NonNegativeFloat = 1.0
@@ -69,6 +70,7 @@ class Ad2:
     def __init__(self, config: Ad2Config, parts: Parts) -> None:
         self._config = config
         self._student = parts.student
+        self._ball = Ball(config.norm, config.radius)
         self._regression = parts.task.regression
 
     @staticmethod
@@ -98,45 +100,79 @@ class Ad2:
         )
         return out.logits.float()
 
+    def _clean_loss(self, batch: Batch, logits: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """(1−a)·CE + a·τ²·KL, and both terms."""
+        gold, soft = supervised(logits, batch.labels), self._soft(batch, logits)
+        share = self._config.distillation
+        return (1 - share) * gold + share * soft, {"cross_entropy": gold, "distillation": soft}
+
+    def _height(self, batch: Batch, logits: Tensor) -> Tensor:
+        """What the ascent climbs: a mean over the batch serves, as a step is as long whatever the slope."""
+        if self._config.adversary == "gold":
+            return supervised(logits, batch.labels)
+        if self._config.adversary == "loss":
+            return self._clean_loss(batch, logits)[0]
+        return self._soft(batch, logits)
+
+    def _step(self, batch: Batch, delta: Tensor, slope: Tensor) -> Tensor:
+        return step_uphill(delta, slope, self._config.step_size, self._ball, batch.maskable)
+
+    def _ascend(self, batch: Batch, delta: Tensor, steps: int) -> list[Tensor]:
+        """δ after each of some steps, with passes of their own, in which dropout is off."""
+        clean, path = words(self._student, batch).detach(), []
+        with evaluating(self._student):
+            for _ in range(steps):
+                slope = gradient_at(delta, lambda d: self._height(batch, self._logits(batch, clean + d)))
+                delta = self._step(batch, delta, slope)
+                path.append(delta)
+        return path
+
     def perturb(self, batch: Batch, noise: RowNoise) -> list[Tensor]:
         """δ after each of the K steps, (B, n, d) each; the student's gradients and dropout stay out of it."""
-        config, ball = self._config, Ball(self._config.norm, self._config.radius)
-        clean = words(self._student, batch).detach()
-        shape, allowed = clean.shape, batch.maskable
-
-        def objective(delta: Tensor) -> Tensor:
-            logits = self._logits(batch, clean + delta)
-            # A step is as long whatever the gradient's length, so a mean over the batch serves every example.
-            return supervised(logits, batch.labels) if config.adversary == "gold" else self._soft(batch, logits)
+        config, allowed = self._config, batch.maskable
+        shape = (*batch.input_ids.shape, self._student.embedding.weight.shape[1])
 
         def uniform() -> Tensor:
             return 2 * noise.uniform(shape[1] * shape[2]).view(shape) - 1
 
-        delta = start(uniform(), config.initial_size, ball, allowed)
-        path = []
-        with evaluating(self._student):
-            for _ in range(config.steps):
-                delta = step_uphill(delta, gradient_at(delta, objective), config.step_size, ball, allowed)
-                path.append(delta)
+        path = self._ascend(batch, start(uniform(), config.initial_size, self._ball, allowed), config.steps)
         if config.adversary == "random":
             return [scaled(uniform(), example_size(delta, config.norm), config.norm, allowed) for delta in path]
         return path
 
     def loss(self, batch: Batch, phase: str, noise: RowNoise) -> StepLoss:
-        """Clean and perturbed inputs in one pass."""
-        config = self._config
-        path = self.perturb(batch, noise)
-        points = path if config.average_steps else path[-1:]
+        """The clean loss, and λ times the soft labels' at the perturbed inputs."""
         clean_words = words(self._student, batch)
-        embeds = torch.cat([clean_words, *(clean_words + delta for delta in points)])
-        clean, *others = self._logits(batch, embeds).chunk(1 + len(points))
-        gold, soft = supervised(clean, batch.labels), self._soft(batch, clean)
-        adversarial = torch.stack([self._soft(batch, logits) for logits in others]).mean()
-        total = (1 - config.distillation) * gold + config.distillation * soft + config.weight * adversarial
-        terms = {"cross_entropy": gold, "distillation": soft, "adversarial": adversarial}
+        if self._config.adversary == "loss":
+            total, terms, path, others = self._free_step(batch, clean_words)
+        else:
+            path = self.perturb(batch, noise)
+            embeds = torch.cat([clean_words, *(clean_words + delta for delta in self._points(path))])
+            clean, *others = self._logits(batch, embeds).chunk(1 + len(self._points(path)))
+            total, terms = self._clean_loss(batch, clean)
+        terms["adversarial"] = torch.stack([self._soft(batch, logits) for logits in others]).mean()
         sizes = [example_size(x * batch.maskable.unsqueeze(-1), "l2").mean() for x in (path[-1], clean_words.detach())]
-        share = sizes[0] / sizes[1].clamp(min=TINY)
-        return StepLoss(total, {**{k: v.detach() for k, v in terms.items()}, "relative_perturbation": share})
+        terms["relative_perturbation"] = sizes[0] / sizes[1].clamp(min=TINY)
+        total = total + self._config.weight * terms["adversarial"]
+        return StepLoss(total, {name: term.detach() for name, term in terms.items()})
+
+    def _points(self, path: list[Tensor]) -> list[Tensor]:
+        """Those that are learnt from."""
+        return path if self._config.average_steps else path[-1:]
+
+    def _free_step(
+        self, batch: Batch, clean_words: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor], list[Tensor], list[Tensor]]:
+        """Clean loss and terms, path and perturbed logits: one backward pass yields gradients and the first slope."""
+        loss, terms = self._clean_loss(batch, self._logits(batch, clean_words))
+        taught = [p for p in self._student.parameters() if p.requires_grad]
+        slope, *gradients = torch.autograd.grad(loss, [clean_words, *taught], allow_unused=True)
+        first = self._step(batch, torch.zeros_like(slope), slope)
+        path = [first, *self._ascend(batch, first, self._config.steps - 1)]
+        again = words(self._student, batch)
+        points = [again + delta for delta in self._points(path)]
+        others = self._logits(batch, torch.cat(points)).chunk(len(points))
+        return differentiated(loss, taught, gradients), terms, path, list(others)
 
     def invent(self, batch: Batch, noise: RowNoise) -> Invented | None:
         """The perturbed batch, shown as the nearest tokens; the teacher's answer is the clean one by construction."""
@@ -153,3 +189,22 @@ class Ad2:
                 teacher_logits=batch.teacher_logits,
                 student_logits=self._logits(batch, moved),
             )
+
+
+class _Differentiated(torch.autograd.Function):
+    """A number, with the gradients that it is known to have in some parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor | None], *parameters: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, towards: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, None, *(None if g is None else towards * g for g in ctx.gradients))
+
+
+def differentiated(value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
+    """() `value`, whose `gradients` in the `parameters` are known: going back from it computes nothing more."""
+    out: Tensor = _Differentiated.apply(value.detach(), gradients, *parameters)  # type: ignore[no-untyped-call]
+    return out
