@@ -32,6 +32,14 @@ def importances(values: pd.DataFrame, score: pd.Series, way: str) -> dict[str, f
     return {name: value / total for name, value in found.items()} if total > 0 else {}
 
 
+def of_configurations(frame: pd.DataFrame, values: list[str], score: str, way: str) -> dict[str, float]:
+    """Return the importances over configurations: seeds of one are one result, their mean."""
+    if frame.empty or not values:
+        return {}
+    cells = frame.groupby("cell", sort=False)
+    return importances(cells[values].first(), cells[score].mean(), way)
+
+
 def divergence(column: pd.Series, best: np.ndarray) -> float:
     """Return Σ q (p/q − 1)² for the densities p of the best and q of all; a value that does not apply is its own."""
     place, sizes = _on_grid(column)

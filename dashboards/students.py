@@ -12,13 +12,30 @@ import data
 import plan_text
 import words
 from limbeck.compare import Interval
+from limbeck.errors import UserError
 from limbeck.store import SweepRow
+
+_SAME = ["task", "method", "parameters", "layers"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a configuration keeps of its teacher on one test set."""
+
+    interval: Interval
+    seed_values: np.ndarray
+    """(S,) retention of each seed."""
+    told: str
+    """What the interval is over."""
 
 
 @dataclass(frozen=True)
 class Student:
-    """One configuration, its seeds, and what it keeps of its teacher on every test set."""
+    """One configuration and its seeds."""
 
+    sweep: SweepRow
+    cell: str
+    trials: tuple[str, ...]
     task: str
     method: str
     parameters: int
@@ -27,9 +44,8 @@ class Student:
     layers: int | None
     chosen_from: int
     """Configurations it is the best of."""
-    runs: cells.Runs
-    kept: dict[str, tuple[Interval | None, str]]
-    """Split -> mean retention with its interval, and what that is over."""
+    kept: dict[str, Kept]
+    """By test set; absent where nothing was measured."""
 
     @property
     def label(self) -> str:
@@ -37,16 +53,43 @@ class Student:
         return f"{self.method} · {layers}{words.count(self.parameters)}"
 
 
-def settings(sweep: SweepRow, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the complete trials with their task, method and layers, from what varies or else from the base."""
+def best_students(sweeps: Sequence[SweepRow]) -> list[Student]:
+    """Return the best configuration by the plan's objective for every task, method and size, small ones first."""
+    parts = [part for place, sweep in enumerate(sweeps) if not (part := _measured(place, sweep)).empty]
+    if not parts:
+        return []
+    every = pd.concat(parts, ignore_index=True)
+    means = every.groupby([*_SAME, "place", "cell"], as_index=False, sort=False)
+    means = means.agg(goal=("goal", "mean"), size=("size", "first"))
+    groups = means.groupby(_SAME, sort=False)
+    best = means.loc[groups["goal"].idxmax()].assign(chosen_from=groups.size().to_numpy())
+    best = best.sort_values(["task", "parameters", "method"])
+    kept = _kept(sweeps, best)
+    return [_student(sweeps[row.place], row, kept.get((row.place, row.cell), {})) for row in best.itertuples()]
+
+
+def _measured(place: int, sweep: SweepRow) -> pd.DataFrame:
+    """Return the complete trials of a sweep with what tells students apart, from what varies or else from the base."""
+    frame = data.frame(sweep)
+    name, way = next(iter(sweep.objectives.items()), ("retention", "max"))
+    column = f"objective:{name}"
+    if column not in frame:
+        return pd.DataFrame()
+    done = frame[(frame["state"] == "complete") & frame["parameters"].notna() & frame[column].notna()]
     base = plan_text.base(sweep.plan)
-    done = frame[(frame["state"] == "complete") & frame["parameters"].notna()]
-    task = plan_text.named(base, "task") or sweep.task
     layers = plan_text.lookup(base, "student.layers")
-    return done.assign(
-        task=_varied(done, ("value:task.name", "value:task"), task),
-        method=_varied(done, ("value:method.name", "value:method"), plan_text.named(base, "method") or "?"),
-        layers=_varied(done, ("value:student.layers",), layers if isinstance(layers, int) else None),
+    size = "metric:parameters_non_embedding"
+    return pd.DataFrame(
+        {
+            "place": place,
+            "cell": done["cell"],
+            "task": _varied(done, ("value:task.name", "value:task"), plan_text.named(base, "task") or sweep.task),
+            "method": _varied(done, ("value:method.name", "value:method"), plan_text.named(base, "method") or "?"),
+            "layers": _varied(done, ("value:student.layers",), layers if isinstance(layers, int) else -1),
+            "parameters": done["parameters"],
+            "size": done[size].fillna(done["parameters"]) if size in done else done["parameters"],
+            "goal": done[column] * (-1.0 if way == "min" else 1.0),
+        }
     )
 
 
@@ -58,57 +101,36 @@ def _varied(frame: pd.DataFrame, columns: Sequence[str], otherwise: object) -> p
     return values
 
 
-def best_students(sweeps: Sequence[SweepRow]) -> list[Student]:
-    """Return the best configuration by the plan's objective for every task, method and size, small ones first."""
-    parts = []
-    for place, sweep in enumerate(sweeps):
-        frame = data.frame(sweep)
-        name, way = next(iter(sweep.objectives.items()), ("retention", "max"))
-        column = f"objective:{name}"
-        if column in frame and (frame["state"] == "complete").any():
-            rows = settings(sweep, frame)
-            sign = -1.0 if way == "min" else 1.0
-            parts.append(rows.assign(place=place, goal=sign * rows[column], size=_sizes(rows)))
-    if not parts:
-        return []
-    columns = ["place", "cell", "task", "method", "parameters", "layers", "size", "goal"]
-    every = pd.concat([part[columns] for part in parts], ignore_index=True)
-    every["layers"] = every["layers"].fillna(-1)
-    means = every.groupby(["task", "method", "parameters", "layers", "place", "cell"], as_index=False, sort=False)
-    means = means.agg(goal=("goal", "mean"), seeds=("goal", "size"), size=("size", "first"))
-    groups = means.groupby(["task", "method", "parameters", "layers"], sort=False)
-    counts = groups.size()
-    best = means.loc[groups["goal"].idxmax()].sort_values(["parameters", "method"])
-    return [_student(sweeps[int(row.place)], row, int(counts[_key(row)])) for row in best.itertuples()]
+def _kept(sweeps: Sequence[SweepRow], best: pd.DataFrame) -> dict[tuple[int, str], dict[str, Kept]]:
+    """Return (sweep, cell) -> split -> what is kept: the cells of a sweep and task are read together."""
+    out: dict[tuple[int, str], dict[str, Kept]] = {}
+    for (place, _), rows in best.groupby(["place", "task"], sort=False):
+        sweep = sweeps[int(place)]
+        for split in cells.test_splits(data.frame(sweep)):
+            try:
+                found = cells.scored(sweep, rows["cell"].tolist(), split)
+            except UserError:
+                # Not measured on this split, or the teacher is useless there: the page leaves the place empty.
+                continue
+            known = cells.retention_intervals(found)
+            for cell in found.cells:
+                if cell.name in known:
+                    told = cells.told(found, known[cell.name])
+                    kept = Kept(known[cell.name], cell.values(), told)
+                    out.setdefault((int(place), cell.name), {})[split] = kept
+    return out
 
 
-def _key(row: Any) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in ("task", "method", "parameters", "layers"))
-
-
-def _sizes(rows: pd.DataFrame) -> pd.Series:
-    column = "metric:parameters_non_embedding"
-    return rows[column].fillna(rows["parameters"]) if column in rows else rows["parameters"]
-
-
-def _student(sweep: SweepRow, row: Any, chosen_from: int) -> Student:
-    frame = data.frame(sweep)
-    runs = cells.runs_by_cell(sweep, frame[frame["cell"] == row.cell])[0]
-    splits = cells.test_splits(frame) or ["test"]
-    layers = int(row.layers)
+def _student(sweep: SweepRow, row: Any, kept: dict[str, Kept]) -> Student:
     return Student(
+        sweep=sweep,
+        cell=str(row.cell),
+        trials=tuple(cells.trials_of(data.frame(sweep), row.cell).values()),
         task=str(row.task),
         method=str(row.method),
         parameters=int(row.parameters),
         size=float(row.size),
-        layers=None if layers < 0 else layers,
-        chosen_from=chosen_from,
-        runs=runs,
-        kept={split: cells.retention_interval(runs, split) for split in splits},
+        layers=int(row.layers) if row.layers >= 0 else None,
+        chosen_from=int(row.chosen_from),
+        kept=kept,
     )
-
-
-def seed_values(student: Student, split: str) -> np.ndarray:
-    """Return each seed's retention on a split, (S,)."""
-    found, _ = cells.retention_cells([student.runs], split)
-    return found[0].values() if found[0].seeds else np.empty(0)

@@ -67,9 +67,10 @@ def pick_one(name: str, title: str, options: Sequence[str]) -> str:
 
 def show_table(table: Table, key: str) -> None:
     """Show a table as the downloads print it."""
-    columns = [column.heading for column in table.columns]
+    columns = [column.key for column in table.columns]
     rows = [[show(value, column) for value, column in zip(row, table.columns, strict=True)] for row in table.rows]
-    config = {c.heading: st.column_config.TextColumn(alignment="right" if c.numeric else "left") for c in table.columns}
+    sides = {column: "right" if column.numeric else "left" for column in table.columns}
+    config = {c.key: st.column_config.TextColumn(c.heading, alignment=side) for c, side in sides.items()}
     st.dataframe(pd.DataFrame(rows, columns=columns), key=key, hide_index=True, column_config=config, alt=table.caption)
     for note in table.notes:
         st.caption(literal(note))

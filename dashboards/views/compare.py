@@ -5,8 +5,8 @@ import pandas as pd
 import streamlit as st
 
 import cells
+import contest
 import data
-import effects
 import leaderboard
 import links
 import settings
@@ -14,8 +14,8 @@ import states
 import widgets
 import words
 from charts import curves, forest
-from limbeck.compare import AblationRow, ablation_table, mcnemar
-from limbeck.errors import UserError
+from limbeck.analysis.words import ALPHA
+from limbeck.compare import AblationRow, ablation_table
 from limbeck.store import SweepRow, TrialRow
 
 MOST = 8
@@ -57,7 +57,7 @@ def chosen(sweeps: dict[str, SweepRow]) -> dict[str, TrialRow]:
         key=key,
         format_func=names.__getitem__,
         max_selections=MOST,
-        help="The leaders of every sweep are offered; any others can be sent here from a leaderboard.",
+        help="The leaders of every sweep are offered: its first stands for it. Others can be sent from a leaderboard.",
     )
     links.keep_many("trials", picked)
     return {name: data.trial(sweeps[links.parted(name)[0]], links.parted(name)[1]) for name in picked}
@@ -82,75 +82,52 @@ def overlaid(sweeps: dict[str, SweepRow], trials: dict[str, TrialRow]) -> None:
     st.plotly_chart(figure, key="overlaid", alt=f"{metric} over updates")
 
 
-def runs_of(sweeps: dict[str, SweepRow], trials: dict[str, TrialRow], whole: bool) -> list[cells.Runs]:
-    """Return what is tested: the chosen runs alone, or every seed of their configurations."""
-    out: dict[str, cells.Runs] = {}
-    for name, trial in trials.items():
-        sweep = sweeps[trial.sweep]
-        frame = data.frame(sweep)
-        if whole:
-            same = frame[frame["cell"] == trial.cell]
-            runs = cells.runs_by_cell(sweep, same)[0]
-            label = f"{trial.sweep}: {trial.cell}"
-            out[label] = cells.Runs(label, sweep, runs.trials, runs.planned)
-        elif trial.state == "complete":
-            # One seed each, under one number: single students are paired by their test examples alone.
-            out[name] = cells.Runs(name, sweep, {0: trial.trial}, (0,))
-    return [runs for runs in out.values() if runs.trials]
-
-
 def paired_test(sweeps: dict[str, SweepRow], trials: dict[str, TrialRow]) -> None:
     """Whether the results differ, for new seeds and test examples."""
     splits = list(dict.fromkeys(s for t in trials.values() for s in cells.test_splits(data.frame(sweeps[t.sweep]))))
     if not splits:
         states.empty("Nothing to test yet", "Paired tests need complete trials.")
         return
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         split = widgets.pick_one("split", "Test set", splits) if len(splits) > 1 else splits[0]
         whole = st.toggle("All seeds of these configurations", value=True, key="whole configurations")
-    runs = runs_of(sweeps, trials, whole)
-    if len(runs) < 2:
+    told = contest.budgets(trials)
+    if told:
+        st.warning(told, icon=":material/balance:")
+    found = [contest.contender(sweeps[trial.sweep], trial, split, whole) for trial in trials.values()]
+    there = {one.cell.name: one for one in found if one is not None}
+    if len(there) < 2:
         states.empty("Nothing to test yet", "Choose two complete trials or more, of different configurations.")
         return
-    names = [one.name for one in runs]
-    reference = st.selectbox("Against", names, key="against")
-    found, basis = cells.retention_cells(runs, split)
-    try:
-        rows = ablation_table(found, reference or names[0], np.random.default_rng(0))
-    except UserError as error:
-        st.warning(words.literal("; ".join(map(str, error.problems))), icon=":material/info:")
-        return
-    others = [row for row in rows if row.cell != reference]
-    lines = [line(row) for row in others]
+    reference = st.selectbox("Against", list(there), key="against") or next(iter(there))
+    show_differences(list(there.values()), reference, split)
+
+
+def show_differences(contenders: list[contest.Contender], reference: str, split: str) -> None:
+    """The chart and the table of a comparison."""
+    paired, by_example = contest.paired(contenders)
+    rows = ablation_table(paired, reference, np.random.default_rng(cells.RESAMPLING_SEED))
+    lines = [line(row) for row in rows if row.cell != reference]
     title = "difference in retention, percentage points"
     st.plotly_chart(forest.effects(lines, title), key="differences", alt="Differences with intervals")
-    table = effects.table(effects.Findings(tuple(found), reference or names[0], basis, tuple(rows), (), None), "")
+    table = contest.differences_table(rows, reference, split, by_example)
     widgets.show_table(table, "differences table")
     widgets.downloads(table, f"comparison-{split}")
-    if basis == cells.BY_EXAMPLE and all(len(c.seeds) == 1 for c in found):
-        single_students(runs, split, reference or names[0])
+    tests = contest.mcnemar_tests(contenders, reference)
+    if tests:
+        columns = ["student", "right where the other is wrong", "wrong where the other is right", "p (McNemar)"]
+        shown = [(name, t.only_first, t.only_second, words.p_value(t.p)) for name, t in tests.items()]
+        st.dataframe(pd.DataFrame(shown, columns=columns), hide_index=True, key="mcnemar", alt="McNemar's test")
+        st.caption("Single students: this says whether these two differ, not whether their configurations do.")
 
 
 def line(row: AblationRow) -> forest.Line:
-    strong = row.p_adjusted is not None and row.p_adjusted < 0.05
-    told = f"{row.n_pairs} shared seed{'s' if row.n_pairs != 1 else ''}, adjusted p {words.p_value(row.p_adjusted)}"
+    """A contender's difference to the reference as a line of the forest."""
+    strong = row.p_adjusted is not None and row.p_adjusted < ALPHA
+    told = f"{row.n_pairs} seed{'s' if row.n_pairs != 1 else ''} paired, adjusted p {words.p_value(row.p_adjusted)}"
     if row.difference is None:
         told = "no seed in common with the reference"
     return forest.Line(row.cell, row.difference, row.difference_low, row.difference_high, strong, told)
-
-
-def single_students(runs: list[cells.Runs], split: str, reference: str) -> None:
-    """McNemar's test: is this very student better than that one."""
-    answers = {one.name: cells.right(one.sweep.name, next(iter(one.trials.values())), split) for one in runs}
-    base = answers[reference]
-    rows = []
-    for name, mine in answers.items():
-        if name != reference and mine is not None and base is not None:
-            found = mcnemar(mine[None], base[None])[0]
-            rows.append((name, found.only_first, found.only_second, words.p_value(found.p)))
-    columns = ["student", "right where the other is wrong", "wrong where the other is right", "p (McNemar)"]
-    st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True, key="mcnemar", alt="McNemar's test")
-    st.caption("Single students: this says whether these two differ, not whether their configurations do.")
 
 
 def page() -> None:
@@ -171,7 +148,8 @@ def page() -> None:
     st.subheader("Curves", anchor=False)
     overlaid(sweeps, trials)
     st.subheader("Do the results differ?", anchor=False)
-    paired_test(sweeps, trials)
+    with states.problems_shown():
+        paired_test(sweeps, trials)
 
 
 page()

@@ -3,7 +3,6 @@
 import numpy as np
 import streamlit as st
 
-import cells
 import data
 import links
 import states
@@ -12,31 +11,21 @@ import words
 from charts import forest
 from limbeck.compare import ScalingCurve, scaling_curve
 from limbeck.report import Column, Table
-from students import Student, best_students, seed_values
+from students import Student, best_students
 
 SHOWN_AT_FIRST = 5
 STUDENTS_MOST = 60
 
 
-def note(student: Student, split: str) -> str:
-    """What stands beside a student's number."""
-    kept, basis = student.kept.get(split, (None, ""))
-    if kept is None:
-        return "not measured"
-    seeds = f"{kept.seeds} seed{'s' if kept.seeds != 1 else ''}"
-    over = "seeds and test examples" if basis == cells.BY_EXAMPLE else "seeds"
-    if kept.seeds == 1:
-        over = "test examples, not over seeds" if basis == cells.BY_EXAMPLE else "nothing: one run, no examples"
-    best = f", best of {student.chosen_from} configurations" if student.chosen_from > 1 else ""
-    return f"{seeds}, interval over {over}{best}"
-
-
 def line(student: Student, split: str) -> forest.Line:
-    kept, _ = student.kept.get(split, (None, ""))
-    trial = next(iter(student.runs.trials.values()), None)
-    link = None if trial is None else links.pair(student.runs.sweep.name, trial)
-    ends = (None, None, None) if kept is None else (kept.mean, kept.low, kept.high)
-    return forest.Line(student.label, *ends, note=note(student, split), series=student.method, link=link)
+    """A student on a test set as a line of the chart."""
+    link = links.pair(student.sweep.name, student.trials[0]) if student.trials else None
+    kept = student.kept.get(split)
+    if kept is None:
+        return forest.Line(student.label, None, None, None, note="not measured", series=student.method, link=link)
+    best = f", best of {student.chosen_from} configurations" if student.chosen_from > 1 else ""
+    ends = (kept.interval.mean, kept.interval.low, kept.interval.high)
+    return forest.Line(student.label, *ends, note=f"{kept.told}{best}", series=student.method, link=link)
 
 
 def table(students: list[Student], splits: list[str]) -> Table:
@@ -51,11 +40,10 @@ def table(students: list[Student], splits: list[str]) -> Table:
         ]
     rows = []
     for s in students:
-        row: list[object] = [s.task, s.method, s.layers, s.parameters, s.runs.sweep.name, s.runs.name]
-        row.append(len(s.runs.trials))
+        row: list[object] = [s.task, s.method, s.layers, s.parameters, s.sweep.name, s.cell, len(s.trials)]
         for split in splits:
-            kept, _ = s.kept.get(split, (None, ""))
-            row += [None] * 3 if kept is None else [kept.mean, kept.low, kept.high]
+            kept = s.kept.get(split)
+            row += [kept.interval.mean, kept.interval.low, kept.interval.high] if kept else [None] * 3
         rows.append(tuple(row))
     notes = ("Retention: the student's metric over the teacher's, with 95 % intervals.",)
     return Table(tuple(columns), tuple(rows), "What students keep of their teachers", notes)
@@ -65,7 +53,7 @@ def curve_view(students: list[Student], split: str) -> None:
     """Retention against size, a line for every method with enough points."""
     points: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for student in students:
-        values = seed_values(student, split)
+        values = student.kept[split].seed_values if split in student.kept else np.empty(0)
         sizes, known = points.get(student.method, (np.empty(0), np.empty(0)))
         grown = np.append(sizes, np.full(len(values), student.size))
         points[student.method] = (grown, np.append(known, values))

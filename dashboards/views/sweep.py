@@ -138,7 +138,7 @@ def slices_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
 def importance_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
     name, way = objective(sweep)
     board = scored(sweep, frame, name)
-    found = importance.importances(board[[f"value:{p}" for p in varied(board)]], board.get(f"objective:{name}"), way)
+    found = importance.of_configurations(board, [f"value:{p}" for p in varied(board)], f"objective:{name}", way)
     if not found:
         need = f"{importance.FEWEST_TRIALS} complete trials or more whose settings differ; there are {len(board)}."
         states.empty("Too few trials to say", f"Importances need {need}")

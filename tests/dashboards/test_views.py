@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from limbeck.analysis.ablation import ablation
+from limbeck.analysis.words import p_value
 from limbeck.store import Outcome, open_reader, open_store
 
 from .conftest import Open, run, said
@@ -178,16 +180,18 @@ def test_retention_is_that_of_the_best_configuration_with_an_interval(at_demo: P
     students = best_students([data.reader().sweep("sizes")])
     assert [s.parameters for s in students] == sorted(s.parameters for s in students)
     one = next(s for s in students if s.method == "mate" and s.layers == 4)
-    kept, basis = one.kept["test"]
+    kept = one.kept["test"]
     with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
         rows = [r for r in reader.trials("sizes", brief=True) if r.cell == "student.layers=4 method.name=mate"]
-    teacher = 0.91
-    accuracies = [row.metrics["test/accuracy"] for row in rows]
-    assert kept is not None
-    assert kept.seeds == 3
-    assert basis == "test examples"
-    assert kept.mean == pytest.approx(float(np.mean(accuracies)) / teacher, abs=0.02)
-    assert kept.low < kept.mean < kept.high
+        teacher = reader.teacher_predictions("sizes", rows[0].trial, "test")
+        labels = reader.labels("sizes", rows[0].trial, "test")
+    assert teacher is not None
+    level = float((teacher.argmax(1) == labels).mean())
+    expected = [row.metrics["test/accuracy"] / level for row in sorted(rows, key=lambda row: row.seed)]
+    assert kept.seed_values == pytest.approx(np.array(expected))
+    assert kept.interval.mean == pytest.approx(float(np.mean(expected)))
+    assert kept.interval.low < kept.interval.mean < kept.interval.high
+    assert kept.told == "3 seeds, interval over seeds and test examples"
 
 
 def test_ablations_tell_effects_power_and_what_is_missing(at_demo: Path, open_page: Open) -> None:
@@ -196,11 +200,14 @@ def test_ablations_tell_effects_power_and_what_is_missing(at_demo: Path, open_pa
     assert shown["Runs"] == "28 of 30"
     assert shown["Test examples"] == "1,200"
     assert "Runs that failed or were never run" in said(app)
-    table = app.dataframe[0].value.set_index("configuration")
+    table = app.dataframe[0].value.set_index("cell")
     assert table.at["masking rate", "seeds"] == "4 of 5"
-    assert table.at["clean distillation", "difference to reference"].startswith("-")
-    assert float(table.at["clean distillation", "p (Holm)"]) < 0.05
-    assert table.at["reference", "p"] == "–"
+    assert re.fullmatch(r"−\d\.\d \*+", table.at["clean distillation", "difference"])
+    assert table.at["reference", "p_adjusted"] == "–"
+    with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
+        same = ablation(reader, "mate-ablation", np.random.default_rng(0))
+    told = {line.row.cell: p_value(line.row.p_adjusted) for line in same.sections[0].lines}
+    assert table["p_adjusted"].to_dict() == {cell: p or "–" for cell, p in told.items()}, "as the command line has it"
     names = [button.label for button in app.get("download_button")]
     assert names == ["LaTeX", "Markdown", "CSV", "JSON"]
 
@@ -209,7 +216,7 @@ def test_a_factorial_ablation_has_main_effects_and_interactions(at_demo: Path, o
     app = open_page("ablations", sweep="factors")
     table = app.dataframe[0].value.set_index("term")
     assert list(table.index) == ["adversary", "clean", "gold", "adversary × clean", "adversary × gold", "clean × gold"]
-    assert float(table.at["clean", "p (Holm)"]) < 0.05
+    assert table.at["clean", "estimate"].endswith("*")
 
 
 def test_compare_tells_settings_and_tests_trials_of_two_sweeps(at_demo: Path, open_page: Open) -> None:
@@ -221,8 +228,8 @@ def test_compare_tells_settings_and_tests_trials_of_two_sweeps(at_demo: Path, op
     settings = app.dataframe[0].value
     assert settings["setting"].tolist() == ["student.layers"]
     assert app.multiselect[0].value == [f"sizes/{first.trial}", f"sizes/{second.trial}"]
-    table = app.dataframe[1].value.set_index("configuration")
-    assert float(table.at["sizes: student.layers=4 method.name=kd", "p (Holm)"]) < 0.05
+    table = app.dataframe[1].value.set_index("cell")
+    assert table.at["sizes: student.layers=4 method.name=kd", "difference"].endswith("*")
     app.toggle[0].set_value(False)
     run(app)
     assert "p (McNemar)" in app.dataframe[2].value.columns
