@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from limbeck.errors import Problem, UserError, did_you_mean
 from limbeck.tasks.labels import REGRESSION_METRIC, LabelColumn, interpret, missing, rows_named
 from limbeck.tasks.splitting import carve, row_keys
-from limbeck.tasks.task import Examples, Source, Task, fingerprint
+from limbeck.tasks.task import Examples, Labels, Source, Task, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def examples_of(
     """
     problems = [problem for table in tables.values() for problem in _faults(table, columns)]
     readable = {s: t for s, t in tables.items() if columns.label in t.columns and not _gaps(t, columns.label)}
-    labels = {}
+    labels: dict[str, Labels] = {}
     if "train" in readable and len(readable["train"]):
         values = {split: LabelColumn(table.where, table.columns[columns.label]) for split, table in readable.items()}
         classes, labels, wrong = interpret(values, metric, classes)
