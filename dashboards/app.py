@@ -30,8 +30,10 @@ def main() -> None:
     except StoreError as error:
         states.waiting_page(error, lambda: data.reader().check())
         return
+    links.begin(page.url_path)
     with states.problems_shown():
         page.run()
+    links.finish()
 
 
 main()

@@ -8,6 +8,7 @@ import streamlit as st
 
 import filters
 import links
+import widgets
 import words
 from charts.search import is_numeric, pareto
 from limbeck.errors import UserError
@@ -121,7 +122,7 @@ def view(sweep: SweepRow, frame: pd.DataFrame) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         text = _filter()
         order = _order(every)
-        columns = _columns(sweep, board, every)
+        columns = _columns(board, every)
     try:
         board = filters.filtered(
             board, text, {title: name for name, title in every.items()}, ["trial", "state", "cell"]
@@ -140,37 +141,27 @@ def _comparable(values: pd.Series) -> pd.Series:
 
 
 def _filter() -> str:
-    key = "choose filter"
-    if key not in st.session_state:
-        st.session_state[key] = st.query_params.get("filter", "")
     text = st.text_input(
         "Filter",
-        key=key,
+        key=links.prepare_text("filter"),
         placeholder="state = complete and layers = 2 and mask_rate > 0.3",
         help="Conditions with <, >, =, != or ~ (contains), joined by “and”; or words to look for.",
         icon=":material/filter_alt:",
     )
-    links.keep("filter", text or None)
+    links.keep("filter", text)
     return text or ""
 
 
 def _order(every: Mapping[str, str]) -> str:
-    key = links.prepare("order", list(every), "rank")
-    order = st.selectbox("Order", list(every), key=key, format_func=every.__getitem__, width=220)
-    links.keep("order", None if order == "rank" else order)
-    return order or "rank"
+    return widgets.pick_from("order", "Order", every, "rank")
 
 
-def _columns(sweep: SweepRow, board: pd.DataFrame, every: Mapping[str, str]) -> list[str]:
-    if st.session_state.get("columns of") != sweep.name:
-        # Columns chosen for one sweep would hide what varies in another.
-        for name in ("choose columns", "last columns"):
-            st.session_state.pop(name, None)
-        st.session_state["columns of"] = sweep.name
+def _columns(board: pd.DataFrame, every: Mapping[str, str]) -> list[str]:
+    default = usual(board, every)
     with st.popover("Columns", icon=":material/view_column:"):
-        key = links.prepare_many("columns", list(every), usual(board, every))
+        key = links.prepare_many("columns", list(every), default)
         columns = st.multiselect("Columns", list(every), key=key, format_func=every.__getitem__)
-    links.keep_many("columns", [] if columns == usual(board, every) else columns)
+    links.keep_many("columns", columns, default)
     return columns or ["rank", "trial", "state"]
 
 

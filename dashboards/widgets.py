@@ -1,6 +1,6 @@
 """Parts that several pages share: choosing a sweep or a trial, and taking a table away."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -12,6 +12,8 @@ from limbeck.report import Table, show, to_csv, to_json, to_latex, to_markdown
 from limbeck.store import SweepRow
 from words import literal
 
+WIDTH = 280
+"""Of a box to choose from, in pixels."""
 BADGES = {
     "running": ("running", ":material/play_arrow:", "green"),
     "complete": ("complete", ":material/check:", "blue"),
@@ -29,27 +31,29 @@ def badge(state: str) -> None:
     st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
 
 
-def pick_sweep(kinds: Sequence[str] | None = None, nothing: str = "No sweeps yet") -> SweepRow:
-    """Let the person choose a sweep, newest first; end the page where there is none."""
+def pick_sweep(kinds: Sequence[str] | None = None, nothing: str = "No sweeps yet") -> SweepRow | None:
+    """Let the person choose a sweep, newest first; None where there is nothing to choose, and the page says so."""
     every = data.sweeps()
     rows = [row for row in every if kinds is None or row.kind in kinds]
     if not rows:
         advice = "Start one from a terminal; it appears here as soon as it runs."
         states.empty(nothing, advice, "limbeck sweep quickstart" if kinds is None else "limbeck sweep ablations/mate")
-        st.stop()
+        return None
     names = [row.name for row in rows]
-    wanted = st.query_params.get("sweep")
+    wanted = links.asked("sweep")
     if wanted is not None and wanted not in names:
         there = "is not of the kind this page shows" if wanted in [row.name for row in every] else "is not here"
         st.warning(
             f"The sweep “{literal(wanted)}” {there}; this is the newest one that is.", icon=":material/link_off:"
         )
-    key = links.prepare("sweep", names, names[0])
+    key = links.prepare("sweep", names, names[0], remembered=True)
+    before = links.last("sweep")
     name = st.selectbox("Sweep", names, key=key)
-    if st.query_params.get("sweep") not in (None, name):
-        # Another sweep was chosen by hand: the address must not ask for a trial of the old one.
-        links.keep("trial", None)
-    links.keep("sweep", name)
+    if wanted not in (None, name) and before not in (None, name):
+        # Another sweep was chosen by hand: the old one's trial and columns are not its own.
+        links.forget("trial")
+        links.forget("columns")
+    links.keep("sweep", name, remembered=True)
     return rows[names.index(name)]
 
 
@@ -61,7 +65,16 @@ def pick_one(name: str, title: str, options: Sequence[str]) -> str:
         title, options, key=key, required=True, format_func=literal, label_visibility="collapsed"
     )
     chosen = chosen or options[0]
-    links.keep(name, chosen)
+    links.keep(name, chosen, options[0])
+    return chosen
+
+
+def pick_from(name: str, title: str, options: Mapping[str, str], default: str | None = None) -> str:
+    """Let the person choose one of many, shown by their titles; the choice stands in the address."""
+    usual = next(iter(options)) if default is None else default
+    key = links.prepare(name, list(options), usual)
+    chosen = st.selectbox(title, list(options), key=key, format_func=options.__getitem__, width=WIDTH)
+    links.keep(name, chosen, usual)
     return chosen
 
 

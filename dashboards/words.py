@@ -11,6 +11,7 @@ from typing import Any
 from limbeck.report import Column, show
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:^=&@/])")
+_ADDRESS = re.compile(r"(https?(?=:)|www(?=\.)|@)", re.IGNORECASE)
 _SHARES = ("retention", "accuracy", "agreement", "f1", "f1_macro", "accuracy_f1", "ece", "flip_rate", "epoch_share")
 _PLAIN = {
     "retention": "selection retention",
@@ -22,7 +23,9 @@ _PLAIN = {
 
 def literal(text: Any) -> str:
     """Return text for a place that reads Markdown, where it stands for itself: no markup, links, images or formulas."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
+    # Addresses become links whatever is escaped: an invisible space takes them apart.
+    words = _ADDRESS.sub("\\1\u200b", " ".join(str(text).split()))
+    return _MARKDOWN.sub(r"\\\1", words)
 
 
 def label(text: Any, longest: int = 60) -> str:

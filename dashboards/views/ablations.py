@@ -115,6 +115,8 @@ def pick_section(sections: Sequence[Section]) -> Section:
 
 def page() -> None:
     sweep = widgets.pick_sweep(["ablation"], "No ablations yet")
+    if sweep is None:
+        return
     splits = cells.test_splits(data.frame(sweep))
     if not splits:
         states.empty("No complete runs yet", "Effects appear with the first runs that end.")

@@ -18,6 +18,7 @@ from limbeck.analysis.words import ALPHA
 from limbeck.compare import AblationRow, ablation_table
 from limbeck.store import SweepRow, TrialRow
 
+WHOLE, ALONE = "All seeds of these configurations", "These trials alone"
 MOST = 8
 OFFERED = 40
 SWEEPS_OFFERED = 20
@@ -33,7 +34,7 @@ def offered(sweeps: dict[str, SweepRow]) -> dict[str, str]:
         board = leaderboard.ranked(frame, sweep.objectives).head(OFFERED)
         for trial, rank, state, cell in zip(board["trial"], board["rank"], board["state"], board["cell"], strict=True):
             out[links.pair(sweep.name, trial)] = f"{sweep.name} #{rank}  {trial}  {state}  {cell}"
-    for name in st.query_params.get_all("trials"):
+    for name in links.asked_many("trials"):
         sweep_name, trial = links.parted(name)
         known = sweeps.get(sweep_name)
         if name not in out and known is not None and trial in set(data.frame(known)["trial"]):
@@ -44,13 +45,13 @@ def offered(sweeps: dict[str, SweepRow]) -> dict[str, str]:
 def chosen(sweeps: dict[str, SweepRow]) -> dict[str, TrialRow]:
     """Let the person choose trials; they come back by their name across sweeps."""
     names = offered(sweeps)
-    lost = [name for name in st.query_params.get_all("trials") if name not in names]
+    lost = [name for name in links.asked_many("trials") if name not in names]
     if lost:
         told = ", ".join(words.literal(name) for name in lost)
         st.warning(f"Not here: {told}.", icon=":material/link_off:")
     firsts = [next(iter(n for n in names if links.parted(n)[0] == sweep), None) for sweep in list(sweeps)[:2]]
     default = [name for name in firsts if name]
-    key = links.prepare_many("trials", list(names), default)
+    key = links.prepare_many("trials", list(names), default, remembered=True)
     picked = st.multiselect(
         "Trials",
         list(names),
@@ -59,7 +60,7 @@ def chosen(sweeps: dict[str, SweepRow]) -> dict[str, TrialRow]:
         max_selections=MOST,
         help="The leaders of every sweep are offered: its first stands for it. Others can be sent from a leaderboard.",
     )
-    links.keep_many("trials", picked)
+    links.keep_many("trials", picked, default, remembered=True)
     return {name: data.trial(sweeps[links.parted(name)[0]], links.parted(name)[1]) for name in picked}
 
 
@@ -75,9 +76,8 @@ def overlaid(sweeps: dict[str, SweepRow], trials: dict[str, TrialRow]) -> None:
     if not names:
         states.empty("No curves yet", "They begin with a trial's first evaluation.")
         return
-    key = links.prepare("metric", names, "retention" if "retention" in names else names[0])
-    metric = st.selectbox("Metric", names, key=key, format_func=words.metric_title, width=320) or names[0]
-    links.keep("metric", metric)
+    titles = {name: words.metric_title(name) for name in names}
+    metric = widgets.pick_from("metric", "Metric", titles, "retention" if "retention" in names else names[0])
     figure = curves.overlaid(every[every["name"] == metric], {name: name for name in trials}, metric)
     st.plotly_chart(figure, key="overlaid", alt=f"{metric} over updates")
 
@@ -90,7 +90,7 @@ def paired_test(sweeps: dict[str, SweepRow], trials: dict[str, TrialRow]) -> Non
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         split = widgets.pick_one("split", "Test set", splits) if len(splits) > 1 else splits[0]
-        whole = st.toggle("All seeds of these configurations", value=True, key="whole configurations")
+        whole = widgets.pick_one("of", "What is tested", [WHOLE, ALONE]) == WHOLE
     told = contest.budgets(trials)
     if told:
         st.warning(told, icon=":material/balance:")
@@ -99,7 +99,7 @@ def paired_test(sweeps: dict[str, SweepRow], trials: dict[str, TrialRow]) -> Non
     if len(there) < 2:
         states.empty("Nothing to test yet", "Choose two complete trials or more, of different configurations.")
         return
-    reference = st.selectbox("Against", list(there), key="against") or next(iter(there))
+    reference = widgets.pick_from("against", "Against", {name: name for name in there})
     show_differences(list(there.values()), reference, split)
 
 

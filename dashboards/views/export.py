@@ -17,15 +17,15 @@ from limbeck.store import SweepRow, TrialRow
 LISTED = 300
 
 
-def pick_complete(sweep: SweepRow) -> str:
-    """Let the person choose a complete trial, the best by the objective first."""
+def pick_complete(sweep: SweepRow) -> str | None:
+    """Let the person choose a complete trial, the best by the objective first; None where there is none."""
     frame = data.frame(sweep)
     done = frame[frame["state"] == "complete"]
     if done.empty:
         states.empty("No complete trial yet", "Only trials that ran to their end leave a student.")
-        st.stop()
+        return None
     board = leaderboard.ranked(done, sweep.objectives).head(LISTED)
-    wanted = st.query_params.get("trial")
+    wanted = links.asked("trial")
     if wanted in set(done["trial"]) and wanted not in set(board["trial"]):
         board = pd.concat([done[done["trial"] == wanted].assign(rank=0), board])
     elif wanted is not None and wanted not in set(board["trial"]):
@@ -36,9 +36,9 @@ def pick_complete(sweep: SweepRow) -> str:
         name: f"{name}  {words.percent(kept)} retention, {words.count(size)} parameters"
         for name, kept, size in zip(names, board["retention"], board["parameters"], strict=True)
     }
-    key = links.prepare("trial", names, names[0])
-    trial = st.selectbox("Student", names, key=key, format_func=shown.__getitem__) or names[0]
-    links.keep("trial", trial)
+    key = links.prepare("trial", names, names[0], remembered=True)
+    trial = st.selectbox("Student", names, key=key, format_func=shown.__getitem__)
+    links.keep("trial", trial, remembered=True)
     return trial
 
 
@@ -107,8 +107,12 @@ def page() -> None:
     left, right = st.columns(2)
     with left:
         sweep = widgets.pick_sweep()
+    if sweep is None:
+        return
     with right:
         name = pick_complete(sweep)
+    if name is None:
+        return
     trial = data.trial(sweep, name)
     head(trial)
     left, right = st.columns([3, 2], gap="large")

@@ -89,9 +89,9 @@ def page() -> None:
         return
     by_name = {s.name: s for s in sweeps}
     names = list(by_name)
-    key = links.prepare_many("sweeps", names, names[:SHOWN_AT_FIRST])
-    chosen = st.multiselect("Sweeps", names, key=key)
-    links.keep_many("sweeps", chosen)
+    default = names[:SHOWN_AT_FIRST]
+    chosen = st.multiselect("Sweeps", names, key=links.prepare_many("sweeps", names, default))
+    links.keep_many("sweeps", chosen, default)
     students = best_students([by_name[name] for name in chosen])
     if not students:
         states.empty("Nothing chosen", "Choose one sweep or more above.")

@@ -84,9 +84,9 @@ def curves_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
     if not names:
         states.empty("No curves yet", "They begin with the first evaluation of the first trial.")
         return
-    key = links.prepare("metric", names, next(iter(sweep.objectives), names[0]))
-    metric = st.selectbox("Metric", names, key=key, format_func=words.metric_title, width=320) or names[0]
-    links.keep("metric", metric)
+    goal = next(iter(sweep.objectives), names[0])
+    titles = {name: words.metric_title(name) for name in names}
+    metric = widgets.pick_from("metric", "Metric", titles, goal if goal in names else names[0])
     board = leaderboard.ranked(frame, sweep.objectives)
     board = board[board["updates"] > 0]
     best, others = data.spread_out(board["trial"].tolist(), BEST, OTHERS)
@@ -163,8 +163,8 @@ def front_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
         states.empty("No front yet", "It begins with the first complete trial.")
         return
     with st.container(horizontal=True):
-        y = st.selectbox("Result", list(results), format_func=results.__getitem__, key="front result", width=260)
-        x = st.selectbox("Price", list(prices), format_func=prices.__getitem__, key="front price", width=260)
+        y = widgets.pick_from("result", "Result", results)
+        x = widgets.pick_from("price", "Price", prices)
     there = complete[complete[x].notna() & complete[y].notna()].rename(columns={x: prices[x], y: results[y]})
     kept, remark = thinned(there.sort_values(results[y], ascending=False), POINTS_MOST)
     chart(search.front(kept, prices[x], results[y]), sweep, "front", f"{results[y]} against {prices[x]}")
@@ -184,6 +184,8 @@ VIEWS: dict[str, Callable[[SweepRow, pd.DataFrame], None]] = {
 
 def page() -> None:
     sweep = widgets.pick_sweep()
+    if sweep is None:
+        return
     live = sweep.state == "running" and not data.silent(sweep, time.time())
 
     def fresh() -> SweepRow:

@@ -22,22 +22,24 @@ from limbeck.store import SweepRow, TrialRow
 
 REFRESH_SECONDS = 4.0
 LISTED = 300
+EVERY_PAIR, ONLY_FLIPS = "All pairs", "Only where the teacher changes its mind"
 INVENTED = ("invented/flip_rate", "invented/replaced_share", "invented/distinct_share", "invented/top_token_share")
 
 
-def pick_trial(sweep: SweepRow) -> str:
-    """Let the person choose a trial, best first; any other by the address or the leaderboard."""
+def pick_trial(sweep: SweepRow) -> str | None:
+    """Let the person choose a trial, best first, any other by the address or the leaderboard; None: there is none."""
     frame = data.frame(sweep)
     if frame.empty:
         states.empty("No trials yet", "The sweep has begun; its first trials appear here in a moment.")
-        st.stop()
+        return None
     board = leaderboard.ranked(frame, sweep.objectives)
     column = f"objective:{next(iter(sweep.objectives), '')}"
     names = board["trial"].head(LISTED).tolist()
-    wanted = st.query_params.get("trial") or st.session_state.get("last trial")
+    asked = links.asked("trial")
+    wanted = asked or links.last("trial")
     if wanted in set(board["trial"]) and wanted not in names:
         names = [wanted, *names]
-    elif st.query_params.get("trial") and wanted not in names:
+    elif asked and asked not in names:
         told = f"Trial “{words.literal(wanted)}” is not in this sweep; this is the leading one."
         st.warning(told, icon=":material/link_off:")
     rows = board.set_index("trial").loc[names]
@@ -47,9 +49,9 @@ def pick_trial(sweep: SweepRow) -> str:
         name: f"#{rank}  {name}  {state}  {words.number(score, metric)}"
         for name, rank, state, score in zip(names, rows["rank"], rows["state"], scores, strict=True)
     }
-    key = links.prepare("trial", names, names[0])
-    trial = st.selectbox("Trial", names, key=key, format_func=shown.__getitem__) or names[0]
-    links.keep("trial", trial)
+    key = links.prepare("trial", names, names[0], remembered=True)
+    trial = st.selectbox("Trial", names, key=key, format_func=shown.__getitem__)
+    links.keep("trial", trial, remembered=True)
     return trial
 
 
@@ -104,7 +106,9 @@ def curves_view(sweep: SweepRow, trial: TrialRow) -> None:
         st.plotly_chart(curves.metrics_over_updates(rows, losses, ""), key="losses", alt="Losses over updates")
     other = [n for n in rest if not n.startswith(("test/", "teacher/"))]
     if other:
-        chosen = st.multiselect("Other metrics", other, default=[], format_func=words.metric_title)
+        key = links.prepare_many("other", other, [])
+        chosen = st.multiselect("Other metrics", other, key=key, format_func=words.metric_title)
+        links.keep_many("other", chosen)
         for name in chosen:
             st.plotly_chart(
                 curves.metrics_over_updates(rows, [name], words.metric_title(name), 240), key=f"other {name}", alt=name
@@ -190,11 +194,13 @@ def tricks_view(sweep: SweepRow, trial: TrialRow) -> None:
         st.plotly_chart(curves.metrics_over_updates(rows, names, "", 300), key="divergence", alt="Divergence")
     steps = [one.updates for one in found]
     if len(steps) > 1:
-        update = st.select_slider("After update", steps, value=steps[-1], key=f"examples {trial.trial}")
+        key = links.prepare("update", list(map(str, steps)), str(steps[-1]))
+        update = int(st.select_slider("After update", list(map(str, steps)), key=key))
+        links.keep("update", str(update), str(steps[-1]))
     else:
         update = steps[0]
     names_of = classes(trial)
-    only = st.toggle("Only where the teacher changes its mind", key="only flips")
+    only = widgets.pick_one("pairs", "Pairs", [EVERY_PAIR, ONLY_FLIPS]) == ONLY_FLIPS
     shown = [
         r for r in next(one.rows for one in found if one.updates == update) if not only or tricks.flips(r, "teacher")
     ]
@@ -246,8 +252,12 @@ def page() -> None:
     left, right = st.columns(2)
     with left:
         sweep = widgets.pick_sweep()
+    if sweep is None:
+        return
     with right:
         name = pick_trial(sweep)
+    if name is None:
+        return
     running = data.trial(sweep, name).state == "running" and not data.silent(sweep, time.time())
     every = REFRESH_SECONDS if running else None
 

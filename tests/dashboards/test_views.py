@@ -50,7 +50,7 @@ def test_every_page_opens_without_an_address(at_demo: Path, open_page: Open, pag
 def test_every_view_of_every_sweep_opens(at_demo: Path, open_page: Open, sweep: str, view: str) -> None:
     app = open_page("sweep", sweep=sweep, view=view)
     assert address(app, "sweep") == [sweep]
-    assert address(app, "view") == [view]
+    assert address(app, "view") == ([] if view == VIEWS[0] else [view]), "what is usual is left out"
 
 
 def test_the_overview_tells_state_progress_best_and_cost(at_demo: Path, open_page: Open) -> None:
@@ -230,7 +230,7 @@ def test_compare_tells_settings_and_tests_trials_of_two_sweeps(at_demo: Path, op
     assert app.multiselect[0].value == [f"sizes/{first.trial}", f"sizes/{second.trial}"]
     table = app.dataframe[1].value.set_index("cell")
     assert table.at["sizes: student.layers=4 method.name=kd", "difference"].endswith("*")
-    app.toggle[0].set_value(False)
+    app.get("button_group")[-1].set_value("These trials alone")
     run(app)
     assert "p (McNemar)" in app.dataframe[2].value.columns
 
