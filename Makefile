@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): once, a few minutes"
 	$(PIP) $(TORCH)
-	$(PIP) --constraint constraints.txt --editable '.[dev,postgresql,onnx]'
+	$(PIP) --constraint constraints.txt --editable '.[dev,postgresql,onnx,serve]'
 	@touch $(STAMP)
 
 quickstart: $(STAMP)  ## Distil a film-review classifier end to end and export the best student
