@@ -155,7 +155,7 @@ def test_models_load_as_encoders_with_their_tokenizer(name: str, millions: float
 
     folder = model_folder(name, cache)
     config = AutoConfig.from_pretrained(folder)
-    assert config.num_hidden_layers == MODELS[name].layers
+    assert {key: getattr(config, key) for key in MODELS[name].config} == MODELS[name].config
     assert len(AutoTokenizer.from_pretrained(folder)) == config.vocab_size == 30_522
     model, report = BertModel.from_pretrained(folder, output_loading_info=True)
     assert not report["unexpected_keys"]

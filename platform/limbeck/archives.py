@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from limbeck.cache import Cache
 from limbeck.errors import Problem, UserError, did_you_mean
@@ -259,15 +259,43 @@ class Model:
 
     archive: str
     about: str
-    layers: int
+    config: Mapping[str, Any]
+    """The sizes in its config.json, for whoever asks before it is fetched."""
     sibling: str | None = None
     """Set where the archive is a bare ONNX graph: the model whose configuration and tokenizer it shares."""
 
 
+_MINILM: Mapping[str, Any] = {
+    "model_type": "bert",
+    "num_hidden_layers": 6,
+    "hidden_size": 384,
+    "num_attention_heads": 12,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 512,
+    "vocab_size": 30_522,
+    "pad_token_id": 0,
+}
+_MPNET: Mapping[str, Any] = {
+    "model_type": "mpnet",
+    "num_hidden_layers": 12,
+    "hidden_size": 768,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 514,
+    "vocab_size": 30_527,
+    "pad_token_id": 1,
+}
+
+
 MODELS: Mapping[str, Model] = {
-    "minilm-l6": Model("minilm-l6", "BERT, 6 layers of 384, 22.7 M parameters", 6),
-    "minilm-l3": Model("minilm-l3", "BERT, 3 layers of 384, 17.2 M parameters; needs `onnx` once", 3, "minilm-l6"),
-    "mpnet": Model("mpnet", "MPNet, 12 layers of 768, 109.5 M parameters, a vocabulary of its own; 404 MB", 12),
+    "minilm-l6": Model("minilm-l6", "BERT, 6 layers of 384, 22.7 M parameters", _MINILM),
+    "minilm-l3": Model(
+        "minilm-l3",
+        "BERT, 3 layers of 384, 17.2 M parameters; needs `onnx` once",
+        {**_MINILM, "num_hidden_layers": 3},
+        "minilm-l6",
+    ),
+    "mpnet": Model("mpnet", "MPNet, 12 layers of 768, 109.5 M parameters, a vocabulary of its own; 404 MB", _MPNET),
 }
 
 
@@ -281,4 +309,6 @@ def model_folder(name: str, cache: Cache) -> Path:
         return weights
     sibling = model_folder(model.sibling, cache)
     key = [name, weights.name, sibling.name]
-    return cache.folder("models", key, lambda f: write_encoder(weights / "model.onnx", sibling, model.layers, f))
+    return cache.folder(
+        "models", key, lambda f: write_encoder(weights / "model.onnx", sibling, model.config["num_hidden_layers"], f)
+    )

@@ -18,6 +18,7 @@ from limbeck.encoding import Encoded, Vocabulary, encode, tokenizer_key
 from limbeck.errors import Problem, UserError
 from limbeck.evaluate import logits_over
 from limbeck.metrics import evaluate
+from limbeck.misfits import misfits
 from limbeck.models import (
     Generator,
     GeneratorConfig,
@@ -29,6 +30,7 @@ from limbeck.models import (
     load_generator,
     load_tokenizer,
     new_generator,
+    new_student,
     save_classifier,
     save_generator,
 )
@@ -103,7 +105,11 @@ class Supplies:
         key = json.dumps([*shared, precision])
         if key not in self._prepared:
             self._prepared[key] = self._prepare(spec, precision)
-        return self._prepared[key]
+        prepared = self._prepared[key]
+        regression, masked_lm = not prepared.task.classes, prepared.vocabulary.mask is not None
+        if problems := misfits(spec, prepared.teacher.facts, regression=regression, masked_lm=masked_lm):
+            raise UserError(*(Problem(f"base.{problem.where}", problem.what) for problem in problems))
+        return prepared
 
     def _prepare(self, spec: TrialSpec, precision: str) -> Prepared:
         task = self.task(spec.task)
@@ -123,6 +129,15 @@ class Supplies:
         prepared = Prepared(task, tokenizer, vocabulary, splits, teacher, teacher_key, logits, precision, max_tokens)
         refuse_chance(prepared)
         return prepared
+
+    def new_student(self, spec: TrialSpec, prepared: Prepared, seed: int) -> HubClassifier:
+        """A fresh student of the trial's sizes, or the ready smaller model that the plan names."""
+        config = spec.student
+        if config.checkpoint is not None:
+            folder = self._folder(config.checkpoint)
+            check_same_vocabulary({"teacher": prepared.tokenizer, "student": load_tokenizer(folder)})
+            config = config.model_copy(update={"checkpoint": folder})
+        return new_student(config, prepared.teacher, seed).to(self.device)
 
     def _folder(self, name: str) -> str:
         """A built-in model's folder; any other name is a folder or a hub id already."""

@@ -15,7 +15,7 @@ from limbeck.examination import Examiner
 from limbeck.latency import latency_ms
 from limbeck.methods import METHODS
 from limbeck.methods.base import STUDENT, Method, Parts, TaskFacts
-from limbeck.models import new_student, parameters, parameters_non_embedding, save_classifier
+from limbeck.models import parameters, parameters_non_embedding, save_classifier
 from limbeck.noise import RowNoise, derived_seed
 from limbeck.optimise import Optimiser, autocast, warmup_decay
 from limbeck.supplies import SELECTION, TEST, TRAIN, Prepared, Supplies
@@ -61,7 +61,7 @@ class _Run:
             data, logits = take(data, rows), np.array(logits[rows])
         self.data = data
         self.reader = Reader(data, logits, prepared.vocabulary, self.device)
-        self.student = new_student(spec.student, prepared.teacher, derived_seed(spec.seed, "init")).to(self.device)
+        self.student = supplies.new_student(spec, prepared, derived_seed(spec.seed, "init"))
         self.examiner = Examiner(prepared, self.student, self.device)
         self.method = self._method(prepared, supplies)
         self.optimisers = self._optimisers()

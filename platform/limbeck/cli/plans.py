@@ -59,7 +59,11 @@ def load(arguments: argparse.Namespace, extra: tuple[str, ...] = ()) -> "Plan":
 
 
 def _validate(arguments: argparse.Namespace) -> int:
+    from limbeck.misfits import plan_misfits
+
     plan = load(arguments)
+    if problems := plan_misfits(plan, cache()):
+        raise UserError(*problems)
     cells = plan.cells()
     goals = ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
     seeds = ", ".join(map(str, plan.seeds))

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 
 from limbeck.cache import Cache
-from limbeck.models import new_student, parameters, parameters_non_embedding
+from limbeck.models import parameters, parameters_non_embedding
 from limbeck.supplies import Supplies
 from limbeck.training import train
 from limbeck.trial import TrialSpec
@@ -57,7 +57,7 @@ class Engine:
 
 def student_sizes(spec: TrialSpec, supplies: Supplies) -> dict[str, float]:
     """Return the parameters of the trial's student."""
-    student = new_student(spec.student, supplies.prepared(spec).teacher, 0)
+    student = supplies.new_student(spec, supplies.prepared(spec), 0)
     return {
         "parameters": float(parameters(student)),
         "parameters_non_embedding": float(parameters_non_embedding(student)),

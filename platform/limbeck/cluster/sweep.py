@@ -9,6 +9,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from limbeck.cache import Cache
 from limbeck.cluster import session
 from limbeck.cluster.configurations import Configurations, Known, Searched
 from limbeck.cluster.early import Halving
@@ -22,6 +23,7 @@ from limbeck.cluster.study import Mirror, Study
 from limbeck.cluster.tuning import Opening, run_trials
 from limbeck.cluster.worker import Setup
 from limbeck.errors import Problem, UserError
+from limbeck.misfits import plan_misfits
 from limbeck.plan import Plan, parse_plan
 from limbeck.store import (
     DatabaseMissingError,
@@ -83,6 +85,8 @@ def run_sweep(
         rows = _earlier(plan, site.database) if resume else None
         if not resume:
             _refuse_taken(plan.name, site.database)
+            if problems := plan_misfits(plan, Cache(site.cache_root)):
+                raise UserError(*problems)
         return _Sweep(plan, site, console, engine).run(rows)
 
 

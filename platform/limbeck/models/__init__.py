@@ -1,13 +1,14 @@
 """What classifies and what invents: teacher, student and generator behind one face."""
 
 from limbeck.models.classifier import Classifier, HubClassifier, Output, parameters, parameters_non_embedding
-from limbeck.models.families import ModelFacts
+from limbeck.models.families import ModelFacts, facts_of
 from limbeck.models.fitting import GeneratorFit, fit_generator
 from limbeck.models.generator import Generator, GeneratorConfig, load_generator, new_generator, save_generator
 from limbeck.models.loading import (
     class_names,
     load_base,
     load_classifier,
+    load_facts,
     load_tokenizer,
     resolve,
     save_classifier,
@@ -28,9 +29,11 @@ __all__ = [
     "check_same_tables",
     "check_same_vocabulary",
     "class_names",
+    "facts_of",
     "fit_generator",
     "load_base",
     "load_classifier",
+    "load_facts",
     "load_generator",
     "load_tokenizer",
     "new_generator",

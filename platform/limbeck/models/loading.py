@@ -12,7 +12,7 @@ from torch import nn
 
 from limbeck.errors import Problem, UserError
 from limbeck.models.classifier import HubClassifier
-from limbeck.models.families import family_of
+from limbeck.models.families import ModelFacts, facts_of, family_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -80,6 +80,14 @@ def _no_safetensors(folder: Path) -> str:
         "A.from_pretrained(m).save_pretrained('CONVERTED')\" with the Auto class of the model's head, "
         "and copy the tokenizer's files beside the result"
     )
+
+
+def load_facts(name: Path | str) -> ModelFacts:
+    """Return the sizes of the model in a folder or of a hub id."""
+    from transformers import AutoConfig
+
+    with quiet():
+        return facts_of(AutoConfig.from_pretrained(resolve(name), trust_remote_code=False))
 
 
 def load_tokenizer(name: Path | str) -> "PreTrainedTokenizerBase":

@@ -1,0 +1,124 @@
+"""What in a trial cannot work together: told from a few facts, before anything is loaded or fitted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from limbeck.archives import MODELS
+from limbeck.cache import Cache
+from limbeck.errors import Problem, UserError
+from limbeck.faults import shown
+from limbeck.methods import METHODS
+from limbeck.methods.base import Setting
+from limbeck.models import ModelFacts, facts_of, load_facts, load_tokenizer, student_sizes
+from limbeck.plan import Plan
+from limbeck.tasks import TASKS, load_task
+from limbeck.tasks.config import REGRESSION_METRIC
+from limbeck.trial import TrialSpec
+
+
+def misfits(spec: TrialSpec, teacher: ModelFacts, *, regression: bool, masked_lm: bool) -> list[Problem]:
+    """Return what keeps the trial from running on a task of that kind under a teacher of those sizes.
+
+    `masked_lm` says whether the teacher's vocabulary has a mask token.
+    """
+    found = []
+    if spec.training.max_tokens > teacher.max_tokens:
+        what = f"{spec.training.max_tokens}, but the teacher reads at most {teacher.max_tokens}"
+        found.append(Problem("training.max_tokens", what))
+    try:
+        layers, width = _student(spec, teacher)
+    except UserError as error:
+        return [*found, *error.problems]
+    setting = Setting(
+        regression=regression,
+        masked_lm=masked_lm,
+        sources=len(spec.sources),
+        student_layers=layers,
+        student_width=width,
+        teacher_layers=teacher.layers,
+        teacher_width=teacher.hidden,
+    )
+    return [*found, *METHODS[spec.method.name].refuses(spec.method, setting)]
+
+
+def _student(spec: TrialSpec, teacher: ModelFacts) -> tuple[int, int]:
+    name = spec.student.checkpoint
+    if name is None:
+        sizes = student_sizes(spec.student, teacher)
+        return sizes.layers, sizes.hidden
+    facts = foreseen_sizes(name)
+    # A hub's model is looked into when it is fetched.
+    return (facts.layers, facts.hidden) if facts else (teacher.layers, teacher.hidden)
+
+
+def foreseen_sizes(name: str) -> ModelFacts | None:
+    """Return the sizes of a built-in model or of one in a folder; None for a hub's, which is not fetched for this."""
+    if name in MODELS:
+        config: Any = SimpleNamespace(**MODELS[name].config)
+        return facts_of(config)
+    return load_facts(name) if Path(name).expanduser().is_dir() else None
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    """What can be told of a trial's task and teacher without a download."""
+
+    teacher: ModelFacts | None
+    """None: a hub's model."""
+    regression: bool
+    masked_lm: bool
+
+
+def _surroundings(spec: TrialSpec, cache: Cache) -> _Surroundings:
+    """Read the user's files and look into models in folders. UserError with what is wrong with those."""
+    name = spec.teacher.checkpoint or spec.teacher.fitted_here or ""
+    regression = _regression(spec, cache)
+    teacher = foreseen_sizes(name)
+    masked_lm = name in MODELS or teacher is None or load_tokenizer(name).mask_token_id is not None
+    return _Surroundings(teacher, regression, masked_lm)
+
+
+def _regression(spec: TrialSpec, cache: Cache) -> bool:
+    task = spec.task
+    if task.known is not None:
+        return not TASKS[task.known].classes
+    if task.files is not None:
+        return not load_task(task, cache).classes
+    return task.metric == REGRESSION_METRIC
+
+
+def plan_misfits(plan: Plan, cache: Cache) -> list[Problem]:
+    """Return what keeps trials of the plan from running, as far as it can be told without a download.
+
+    Every cell is looked at; of a search, the base, and each value at the end of a domain laid over it.
+    """
+    ends = ({path: value} for path, domain in plan.vary.items() for value in domain.probes())
+    known: dict[str, _Surroundings] = {}
+    found: dict[Problem, dict[str, Any]] = {}
+    for values in [cell.values for cell in plan.cells()] or [{}, *ends]:
+        spec = plan.spec(values, plan.seeds[0])
+        key = f"{spec.task.model_dump_json()} {spec.teacher.model_dump_json()}"
+        if key not in known:
+            known[key] = _surroundings(spec, cache)
+        for problem in _foreseen(spec, known[key], plan.cluster.workers):
+            # What is wrong with the base is wrong with all that is laid over it: said once.
+            found.setdefault(problem, values)
+    return [_located(problem, plan, values) for problem, values in found.items()]
+
+
+def _foreseen(spec: TrialSpec, around: _Surroundings, workers: int) -> list[Problem]:
+    found = []
+    if workers and spec.training.batch_size % workers:
+        what = f"{spec.training.batch_size} rows do not share out evenly among {workers} workers (cluster.workers)"
+        found.append(Problem("training.batch_size", what))
+    if around.teacher is None:
+        return found
+    return found + misfits(spec, around.teacher, regression=around.regression, masked_lm=around.masked_lm)
+
+
+def _located(problem: Problem, plan: Plan, values: Mapping[str, Any]) -> Problem:
+    laid = ", ".join(f"{path}={shown(value)}" for path, value in values.items())
+    return Problem(f"{plan.name}: base.{problem.where}", f"{problem.what} (with {laid})" if laid else problem.what)
