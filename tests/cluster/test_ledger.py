@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +269,28 @@ def test_the_user_hears_of_failures_and_warnings(make_plan: MakePlan, store: Sto
     ledger.started(job.trial)
     ledger.ended(job.trial, End("failed", error="diverged", log="a checkpoint is damaged\na checkpoint is damaged"))
     assert said == [f"trial {job.trial}: a checkpoint is damaged", f"trial {job.trial} failed: diverged"]
+
+
+def test_resuming_tries_the_failed_trials_of_a_grid_again_and_a_searchs_not(
+    make_plan: MakePlan, store: Store, reader: Reader, tmp_path: Path
+) -> None:
+    plan = make_plan(GRID)
+    begin(store, plan)
+    first = Ledger(plan, store, Known(plan), tmp_path)
+    first.enter_known()
+    for number, job in enumerate(jobs(first)):
+        first.started(job.trial)
+        first.ended(job.trial, End("failed", error="no memory") if number == 1 else complete(0.9))
+    again = Ledger(plan, store, Known(plan), tmp_path)
+    again.take_up(reader.trials("toy"))
+    again.enter_known()
+    (job,) = jobs(again)
+    assert (job.seed, job.values["student.layers"]) == (5, 2)
+    again.started(job.trial)
+    again.ended(job.trial, complete(0.7))
+    assert [row.state for row in reader.trials("toy")] == ["complete"] * 4
+
+    rows = [replace(row, state="failed") for row in reader.trials("toy")]
+    search = Ledger(searched(make_plan), store, some(0), tmp_path / "other")
+    search.take_up(rows)
+    assert jobs(search) == []

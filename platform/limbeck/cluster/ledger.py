@@ -94,6 +94,9 @@ class Ledger:
     def take_up(self, rows: Sequence[TrialRow]) -> dict[str, Kept]:
         """Go on from an earlier run's results: what had started is handed out first, then what waited.
 
+        A failed trial of a grid or an ablation leaves a hole in its table, so it is tried again, last. A search goes
+        on without it: its sampler has learned to stay away.
+
         Returns every configuration's values, and its verdict where all its trials have ended.
         """
         for row in rows:
@@ -104,7 +107,8 @@ class Ledger:
             entry.share = row.updates / row.updates_total if row.updates_total else 0.0
             if row.state in ENDED:
                 entry.state = row.state
-        for wanted in ("running", "waiting"):
+        again = () if self._plan.kind == "search" else ("failed",)
+        for wanted in ("running", "waiting", *again):
             self._queue.extend(row.trial for row in rows if row.state == wanted)
         return {cell: (self._entries[trials[0]].job.values, self.verdict(cell)) for cell, trials in self._cells.items()}
 
@@ -177,8 +181,10 @@ class Ledger:
         self._store.start_trial(self._plan.name, trial)
 
     def reported(self, trial: str, report: Report) -> None:
-        """A trial was evaluated; a poor one is asked to stop."""
+        """A trial was evaluated; a poor one is asked to stop. What arrives after a trial's end is dropped."""
         entry = self._entries[trial]
+        if entry.state in ENDED:
+            return
         entry.values = _objective_values(self._plan, report.metrics)
         entry.updates, entry.share = report.updates, min(1.0, report.share)
         self._store.record_progress(
