@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from limbeck.archives import MODELS
 from limbeck.cache import Cache
 from limbeck.misfits import foreseen_sizes, misfits, plan_misfits

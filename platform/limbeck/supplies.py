@@ -23,10 +23,12 @@ from limbeck.models import (
     Generator,
     GeneratorConfig,
     HubClassifier,
+    ModelFacts,
     check_same_vocabulary,
     fit_generator,
     load_base,
     load_classifier,
+    load_facts,
     load_generator,
     load_tokenizer,
     new_generator,
@@ -106,15 +108,14 @@ class Supplies:
         if key not in self._prepared:
             self._prepared[key] = self._prepare(spec, precision)
         prepared = self._prepared[key]
-        regression, masked_lm = not prepared.task.classes, prepared.vocabulary.mask is not None
-        if problems := misfits(spec, prepared.teacher.facts, regression=regression, masked_lm=masked_lm):
-            raise UserError(*(Problem(f"base.{problem.where}", problem.what) for problem in problems))
+        refuse_misfits(spec, prepared.task, prepared.teacher.facts, prepared.vocabulary)
         return prepared
 
     def _prepare(self, spec: TrialSpec, precision: str) -> Prepared:
         task = self.task(spec.task)
         source = self._folder(spec.teacher.checkpoint or spec.teacher.fitted_here or "")
         tokenizer = load_tokenizer(source)
+        refuse_misfits(spec, task, load_facts(source), Vocabulary.of(tokenizer))
         max_tokens = spec.training.max_tokens
         splits = {
             name: encode(examples, tokenizer, max_tokens, self.cache, f"{task.fingerprint}/{name}")
@@ -152,7 +153,8 @@ class Supplies:
             return _frozen(teacher), f"{config.checkpoint}@{weights_key(teacher)}"
         lesson = task if config.task is None else self.same_classes(config.task, task, "base.teacher.task")
         base, max_tokens = self._folder(config.fitted_here or ""), spec.training.max_tokens
-        settings = config.model_dump(mode="json", exclude={"task"})
+        # A base that is named and the same one by default are one teacher.
+        settings = {**config.model_dump(mode="json", exclude={"task"}), "base": config.fitted_here}
         wanted = [settings, lesson.fingerprint, base_key(base), tokenizer_key(tokenizer), precision, max_tokens]
 
         def build(folder: Path) -> None:
@@ -264,6 +266,12 @@ def base_key(folder: str) -> str:
     if not path.is_dir():
         return folder
     return json.dumps(sorted((p.name, p.stat().st_size) for p in path.iterdir() if p.is_file()))
+
+
+def refuse_misfits(spec: TrialSpec, task: Task, teacher: ModelFacts, vocabulary: Vocabulary) -> None:
+    """Refuse a trial whose method, task and sizes cannot work together."""
+    if problems := misfits(spec, teacher, regression=not task.classes, masked_lm=vocabulary.mask is not None):
+        raise UserError(*(Problem(f"base.{problem.where}", problem.what) for problem in problems))
 
 
 def refuse_chance(prepared: Prepared) -> None:

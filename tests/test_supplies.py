@@ -1,0 +1,79 @@
+"""What trials share: made once, found again by content, and refused where it does not fit together."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+import worlds
+from limbeck import supplies as module
+from limbeck.errors import UserError
+from limbeck.supplies import Supplies
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    folder = tmp_path_factory.mktemp("world")
+    base = worlds.base_trial(folder)
+    base["teacher"]["epochs"] = 6
+    return base, folder
+
+
+def small_model(folder: Path, words: list[str], layers: int = 1) -> str:
+    """A ready smaller encoder with a vocabulary of `words`."""
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 64}
+    BertModel(BertConfig(vocab_size=len(words), num_hidden_layers=layers, **sizes)).save_pretrained(folder)
+    return str(folder)
+
+
+def test_the_default_base_by_name_and_by_default_is_one_teacher(
+    world: tuple[dict[str, Any], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, folder = world
+    stand_in = base["teacher"]["base"]
+    monkeypatch.setattr(module, "model_folder", lambda name, cache: Path(stand_in))
+    settings = {key: value for key, value in base["teacher"].items() if key != "base"}
+    found = worlds.supplies(folder)
+    named = found.prepared(worlds.spec(base, teacher={**settings, "base": "minilm-l6"}))
+    default = found.prepared(worlds.spec(base, teacher=settings))
+    assert default.teacher_key == named.teacher_key
+    assert found.cache.misses["teachers"] == 1
+
+
+def test_a_ready_student_must_share_the_teachers_vocabulary(world: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    base, folder = world
+    found = worlds.supplies(folder)
+    good = worlds.spec(base, student={"checkpoint": small_model(tmp_path / "good", worlds.TOKENS)})
+    student = found.new_student(good, found.prepared(good), 0)
+    assert (student.layers, student.width) == (1, 16)
+    assert next(student.parameters()).device == torch.device("cpu")
+    bad = worlds.spec(base, student={"checkpoint": small_model(tmp_path / "bad", [*worlds.TOKENS[:9], "other"])})
+    with pytest.raises(UserError) as caught:
+        found.new_student(bad, found.prepared(bad), 0)
+    assert f"{len(worlds.TOKENS)}" in str(caught.value) and "10" in str(caught.value)
+
+
+def test_what_does_not_fit_is_refused_before_any_training(world: tuple[dict[str, Any], Path]) -> None:
+    base, folder = world
+    with pytest.raises(UserError, match=r"base\.method\.source_share"):
+        worlds.supplies(folder).prepared(worlds.spec(base, {"name": "l2a"}))
+    with pytest.raises(UserError, match=r"base\.training\.max_tokens: 100, but the teacher reads at most 64"):
+        worlds.supplies(folder).prepared(worlds.spec(base, training={"max_tokens": 100}))
+
+
+def test_a_corrupted_teacher_is_fitted_again(world: tuple[dict[str, Any], Path]) -> None:
+    base, folder = world
+    first: Supplies = worlds.supplies(folder)
+    before = first.prepared(worlds.spec(base)).teacher_key
+    (victim,) = [path for path in (folder / "cache/teachers").iterdir() if path.name == before]
+    weights = victim / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    again = worlds.supplies(folder)
+    prepared = again.prepared(worlds.spec(base))
+    assert again.cache.misses["teachers"] == 1
+    assert prepared.teacher_metric("selection") > 0.6
