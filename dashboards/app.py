@@ -1,5 +1,7 @@
 """The dashboard: `limbeck dashboard` starts it; `streamlit run dashboards/app.py` does too."""
 
+from pathlib import Path
+
 import streamlit as st
 
 import data
@@ -8,7 +10,8 @@ import sign_in
 import states
 from limbeck.store import StoreError
 
-st.set_page_config(page_title="limbeck", page_icon=":material/water_drop:", layout="wide")
+# A picture of our own: Streamlit's icons would be asked of a server elsewhere when they stand in the browser's tab.
+st.set_page_config(page_title="limbeck", page_icon=str(Path(__file__).parent / "drop.svg"), layout="wide")
 
 PAGES = [
     st.Page(links.OVERVIEW, title="Overview", icon=":material/dashboard:", default=True),

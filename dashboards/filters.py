@@ -1,4 +1,4 @@
-"""The leaderboard's filter: `layers = 2 and mask_rate > 0.3`, or any words to look for."""
+"""The leaderboard's filter: `layers = 2 and retention > 95 %`, or any words to look for."""
 
 import operator
 import re
@@ -9,6 +9,8 @@ import pandas as pd
 
 from limbeck.errors import Problem, UserError, did_you_mean
 
+HIGHEST_SHARE = 1.5
+"""A student may keep more than all of its teacher, but hardly more than this: what is higher is meant in percent."""
 _CONDITION = re.compile(r"^\s*(?P<name>[^<>=!~]+?)\s*(?P<sign><=|>=|!=|==|=|<|>|~)\s*(?P<value>.+?)\s*$")
 _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
@@ -21,10 +23,13 @@ _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def filtered(frame: pd.DataFrame, text: str, names: Mapping[str, str], words_in: Sequence[str]) -> pd.DataFrame:
+def filtered(
+    frame: pd.DataFrame, text: str, names: Mapping[str, str], words_in: Sequence[str], shares: Sequence[str] = ()
+) -> pd.DataFrame:
     """Return the rows that fulfil all conditions; `names` are what columns are called, `words_in` where words occur.
 
-    A percent sign divides by 100. UserError names every condition that cannot be read.
+    A percent sign divides by 100; `shares` are columns shown in percent, for which `95` means the same as `95 %`.
+    UserError names every condition that cannot be read.
     """
     keep = pd.Series(True, index=frame.index)
     problems: list[Problem] = []
@@ -40,7 +45,7 @@ def filtered(frame: pd.DataFrame, text: str, names: Mapping[str, str], words_in:
             problems.append(Problem(part.strip(), f"no such column. {did_you_mean(found['name'].strip(), names)}"))
             continue
         try:
-            keep &= _holds(frame[column], found["sign"], found["value"])
+            keep &= _holds(frame[column], found["sign"], found["value"], column in shares)
         except ValueError as error:
             problems.append(Problem(part.strip(), str(error)))
     if problems:
@@ -49,8 +54,13 @@ def filtered(frame: pd.DataFrame, text: str, names: Mapping[str, str], words_in:
 
 
 def _column(name: str, names: Mapping[str, str]) -> str | None:
-    wanted = name.strip().casefold().replace(" ", "_")
-    return next((column for called, column in names.items() if called.casefold().replace(" ", "_") == wanted), None)
+    wanted = _called(name)
+    return next((column for called, column in names.items() if _called(called) == wanted), None)
+
+
+def _called(name: str) -> str:
+    """Return a title without its unit, however it is written."""
+    return name.partition("(")[0].strip().casefold().replace(" ", "_")
 
 
 def _anywhere(frame: pd.DataFrame, text: str, columns: Sequence[str]) -> pd.Series:
@@ -60,11 +70,13 @@ def _anywhere(frame: pd.DataFrame, text: str, columns: Sequence[str]) -> pd.Seri
     return found
 
 
-def _holds(values: pd.Series, sign: str, value: str) -> pd.Series:
+def _holds(values: pd.Series, sign: str, value: str, share: bool) -> pd.Series:
     value = value.strip("'\"")
     if sign == "~":
         return values.astype(str).str.contains(value, case=False, regex=False)
     number = _number(value)
+    if number is not None and share and number > HIGHEST_SHARE and not value.endswith("%"):
+        number /= 100
     if number is not None and pd.api.types.is_numeric_dtype(values) and values.dtype != bool:
         return _SIGNS[sign](values, number)
     if sign in ("=", "==", "!="):

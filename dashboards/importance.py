@@ -1,7 +1,8 @@
 """Which varied values decide about the result: how differently they are spread among the best trials and among all.
 
-PED-ANOVA: the Pearson divergence of a value's density among the best tenth from its density among all, densities by
-Gaussian kernels on a grid. Source: Watanabe, Bansal & Hutter, arXiv 2304.10255.
+PED-ANOVA: the Pearson divergence of a value's density among the best tenth (five at least) from its density among
+all, densities by Gaussian kernels on a grid. Source: Watanabe, Bansal & Hutter, arXiv 2304.10255. Optuna, which does
+the same for `limbeck importances`, is too heavy to load for a page.
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-BEST_SHARE = 0.1
+BEST_SHARE, FEWEST_BEST = 0.1, 5
 FEWEST_TRIALS = 10
 _GRID = 64
 
@@ -23,13 +24,18 @@ def importances(values: pd.DataFrame, score: pd.Series, way: str) -> dict[str, f
     values, score = values[known], score[known]
     if len(score) < FEWEST_TRIALS:
         return {}
-    count = max(3, round(BEST_SHARE * len(score)))
+    count = best_of(len(score))
     order = np.argsort(score.to_numpy() if way == "min" else -score.to_numpy(), kind="stable")
     best = np.zeros(len(score), bool)
     best[order[:count]] = True
     found = {str(name): divergence(column, best) for name, column in values.items() if column.nunique(dropna=True) > 1}
     total = sum(found.values())
     return {name: value / total for name, value in found.items()} if total > 0 else {}
+
+
+def best_of(trials: int) -> int:
+    """Return how many of so many trials count as the best: a tenth, five at least, half at most."""
+    return round(min(0.5, max(BEST_SHARE, FEWEST_BEST / trials)) * trials)
 
 
 def of_configurations(frame: pd.DataFrame, values: list[str], score: str, way: str) -> dict[str, float]:

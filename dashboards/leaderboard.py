@@ -32,7 +32,9 @@ def ranked(frame: pd.DataFrame, objectives: Mapping[str, str]) -> pd.DataFrame:
     if len(objectives) == 2:
         behind = ~frame.index.to_series().isin(_front(frame, objectives))
     order = np.lexsort((frame["number"], cost, behind, state))
-    return frame.iloc[order].assign(rank=np.arange(1, len(frame) + 1))
+    board = frame.iloc[order]
+    units = {"minutes": board["seconds"].where(board["seconds"] > 0) / 60, "millions": board["parameters"] / 1e6}
+    return board.assign(rank=np.arange(1, len(frame) + 1), **units)
 
 
 def _front(frame: pd.DataFrame, objectives: Mapping[str, str]) -> list[int]:
@@ -53,10 +55,11 @@ def titles(frame: pd.DataFrame, sweep: SweepRow) -> dict[str, str]:
     out = {"rank": "#", "trial": "trial", "state": "state", "seed": "seed"}
     out |= {f"value:{path}": ends[path] for path in paths}
     out |= {f"objective:{name}": words.metric_title(name) for name in sweep.objectives}
-    out |= {"retention": "test retention", "parameters": "parameters", "seconds": "time", "cell": "configuration"}
+    out |= {"retention": "test retention", "millions": "parameters (M)", "minutes": "time (min)"}
+    out["cell"] = "configuration"
     out |= {"updates": "updates", "error": "error"}
-    metrics = [c for c in frame.columns if c.startswith("metric:") and f"objective:{c[7:]}" not in out]
-    out |= {name: words.metric_title(name[7:]) for name in sorted(metrics)}
+    metrics = {c: words.metric_title(c[7:]) for c in sorted(frame.columns) if c.startswith("metric:")}
+    out |= {name: title for name, title in metrics.items() if title not in out.values()}
     return {name: title for name, title in out.items() if name in frame.columns or name == "rank"}
 
 
@@ -75,10 +78,8 @@ def shown(frame: pd.DataFrame, every: Mapping[str, str], columns: list[str], swe
         values = frame[name]
         if name == "trial":
             values = values.map(lambda trial: links.trial_url(sweep, trial))
-        elif words.is_share(name.partition(":")[2] or name) and is_numeric(values):
+        elif _is_share(name) and is_numeric(values):
             values = values * 100
-        elif name == "seconds":
-            values = values.where(values > 0) / 60
         elif not is_numeric(values):
             values = values.map(words.value_text, na_action="ignore")
         out[every[name]] = values
@@ -93,10 +94,10 @@ def formats(frame: pd.DataFrame, every: Mapping[str, str], columns: list[str]) -
         if name == "trial":
             pattern = r"trial=([^&]*)$"
             config[title] = column.LinkColumn(title, display_text=pattern, alignment="left", help="Opens the trial")
-        elif words.is_share(name.partition(":")[2] or name):
+        elif _is_share(name):
             config[title] = column.NumberColumn(title, format="%.1f %%")
-        elif name == "seconds":
-            config[title] = column.NumberColumn("time (min)", format="%.1f")
+        elif name in ("minutes", "millions"):
+            config[title] = column.NumberColumn(title, format="%.1f")
         elif "parameters" in name:
             config[title] = column.NumberColumn(title, format="compact")
         elif name in ("rank", "seed", "updates"):
@@ -106,6 +107,10 @@ def formats(frame: pd.DataFrame, every: Mapping[str, str], columns: list[str]) -
         elif is_numeric(frame[name]):
             config[title] = column.NumberColumn(title, format="%.4g")
     return config
+
+
+def _is_share(name: str) -> bool:
+    return words.is_share(name.partition(":")[2] or name)
 
 
 def _digits(values: pd.Series) -> str:
@@ -124,9 +129,8 @@ def view(sweep: SweepRow, frame: pd.DataFrame) -> None:
         order = _order(every)
         columns = _columns(board, every)
     try:
-        board = filters.filtered(
-            board, text, {title: name for name, title in every.items()}, ["trial", "state", "cell"]
-        )
+        names = {title: name for name, title in every.items()}
+        board = filters.filtered(board, text, names, ["trial", "state", "cell"], list(filter(_is_share, every)))
     except UserError as error:
         show_problem(error)
         return
@@ -145,7 +149,7 @@ def _filter() -> str:
         "Filter",
         key=links.prepare_text("filter"),
         placeholder="state = complete and layers = 2 and mask_rate > 0.3",
-        help="Conditions with <, >, =, != or ~ (contains), joined by “and”; or words to look for.",
+        help="Conditions with <, >, =, != or ~ (contains) in the columns' units, joined by “and”; or words.",
         icon=":material/filter_alt:",
     )
     links.keep("filter", text)

@@ -8,6 +8,8 @@ BAND = "rgba(128, 134, 144, 0.22)"
 SCALE = ((0.0, "#B4B9C2"), (0.5, "#6FA8DC"), (1.0, "#1080E0"))
 """For ordered values: from what recedes to what stands out, on light and on dark."""
 ALARM = "#D45700"
+BACKGROUNDS = {"light": "#FFFFFF", "dark": "#0E1117"}
+"""Of the pages, as the theme has them."""
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")

@@ -90,9 +90,11 @@ def card(sweep: SweepRow, trial: TrialRow) -> str:
         f"| parameters | {words.count(trial.parameters)} |",
         f"| training time | {words.duration(trial.seconds or None)} |",
         f"| seed | {trial.seed} |",
+        "",
+        "| test set | measure | student | teacher |",
+        "|---|---|---:|---:|",
     ]
-    tests = sorted(tests_of(trial.metrics).items())
-    lines += [f"| {words.literal(words.metric_title(n))} | {words.number(v, n)} |" for n, v in tests]
+    lines += [f"| {' | '.join(map(words.literal, row))} |" for row in tests_of(trial.metrics)]
     lines += ["", "## Settings that were varied", ""]
     lines += [f"- {words.literal(path)}: {words.literal(words.value_text(v))}" for path, v in trial.values.items()]
     if not trial.values:
@@ -104,7 +106,8 @@ def card(sweep: SweepRow, trial: TrialRow) -> str:
         "```python",
         "from transformers import pipeline",
         "",
-        'classify = pipeline("text-classification", model="path/to/this/folder")',
+        'folder = "path/to/this/folder"',
+        'classify = pipeline("text-classification", folder)',
         "```",
         "",
         "These are the trial's own files. `limbeck export` writes the same model with a full card and a manifest, and",
@@ -113,7 +116,15 @@ def card(sweep: SweepRow, trial: TrialRow) -> str:
     return "\n".join(lines) + "\n"
 
 
-def tests_of(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers read on test sets when the trial ended, the teacher's beside the student's."""
+def tests_of(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return (test set, measure, student's, teacher's) of what was read when the trial ended, the task's own first."""
     splits = {n.split("/")[1] for n in metrics if n.startswith("teacher/") and n.count("/") == 2} - {"selection"}
-    return {n: v for n, v in metrics.items() if n.removeprefix("teacher/").partition("/")[0] in splits}
+    every = sorted({name.removeprefix("teacher/") for name in metrics})
+    rows = []
+    for split in sorted(splits, key=lambda name: (name != "test", name)):
+        for name in (name for name in every if name.startswith(f"{split}/")):
+            measure = name.removeprefix(f"{split}/")
+            title = measure if measure == "retention" else words.metric_title(measure)
+            student, teacher = (words.number(metrics.get(n), measure) for n in (name, f"teacher/{name}"))
+            rows.append((split, title, student, teacher))
+    return rows

@@ -8,7 +8,7 @@ import streamlit as st
 import data
 import links
 import states
-from limbeck.report import Table, show, to_csv, to_json, to_latex, to_markdown
+from limbeck.report import Column, Table, show, to_csv, to_json, to_latex, to_markdown
 from limbeck.store import SweepRow
 from words import literal
 
@@ -81,12 +81,17 @@ def pick_from(name: str, title: str, options: Mapping[str, str], default: str | 
 def show_table(table: Table, key: str) -> None:
     """Show a table as the downloads print it."""
     columns = [column.key for column in table.columns]
-    rows = [[show(value, column) for value, column in zip(row, table.columns, strict=True)] for row in table.rows]
+    rows = [[_cell(value, column) for value, column in zip(row, table.columns, strict=True)] for row in table.rows]
     sides = {column: "right" if column.numeric else "left" for column in table.columns}
     config = {c.key: st.column_config.TextColumn(c.heading, alignment=side) for c, side in sides.items()}
     st.dataframe(pd.DataFrame(rows, columns=columns), key=key, hide_index=True, column_config=config, alt=table.caption)
     for note in table.notes:
         st.caption(literal(note))
+
+
+def _cell(value: object, column: Column) -> str:
+    text = show(value, column)
+    return text.replace("-", "\u2212") if column.numeric else text
 
 
 def downloads(table: Table, name: str) -> None:

@@ -19,6 +19,7 @@ _PLAIN = {
     "parameters_non_embedding": "parameters without embeddings",
     "latency_ms": "latency (ms)",
 }
+_LAST_WORD = {"ece": "calibration error", "kl": "KL to the teacher (nats)"}
 
 
 def literal(text: Any) -> str:
@@ -44,7 +45,8 @@ def metric_title(name: str) -> str:
     """Return what people call a metric."""
     if name in _PLAIN:
         return _PLAIN[name]
-    return name.replace("/", " ").replace("_", " ")
+    *path, last = name.split("/")
+    return " ".join([*path, _LAST_WORD.get(last, last)]).replace("_", " ")
 
 
 def sentence(text: str) -> str:

@@ -86,7 +86,7 @@ def retentions(panels: Mapping[str, Sequence[Line]]) -> go.Figure:
     """Return one panel a test set, one line a student; the teacher is the line at 100 %."""
     names = [label(line.name, 44) for line in next(iter(panels.values()))]
     series = list(dict.fromkeys(line.series for lines in panels.values() for line in lines))
-    titles = [label(split) for split in panels]
+    titles = [label(split if split == "test" else f"{split}, other domain") for split in panels]
     out = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=titles)
     for column, lines in enumerate(panels.values(), 1):
         for place, one in enumerate(series):
@@ -99,7 +99,11 @@ def retentions(panels: Mapping[str, Sequence[Line]]) -> go.Figure:
     out.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
     legend = {"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0}
     return out.update_layout(
-        height=140 + 32 * len(names), margin={"l": 10, "r": 16, "t": 70, "b": 10}, legend=legend, hovermode="closest"
+        height=140 + 32 * len(names),
+        margin={"l": 10, "r": 16, "t": 70, "b": 10},
+        legend=legend,
+        hovermode="closest",
+        uirevision="retentions",
     )
 
 

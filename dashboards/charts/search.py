@@ -31,7 +31,7 @@ def history(frame: pd.DataFrame, objective: str, way: str) -> go.Figure:
                 y=[*best[steps.index], best.iloc[-1]],
                 mode="lines",
                 name="best so far",
-                line={"shape": "hv", "color": SERIES[1], "width": 2},
+                line={"shape": "hv", "color": SERIES[3], "width": 2},
                 hoverinfo="skip",
             )
         )
@@ -69,7 +69,7 @@ def is_logarithmic(values: pd.Series) -> bool:
     return is_numeric(values) and there.min() > 0 and there.max() / there.min() >= 20 and there.nunique() > 4
 
 
-def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> go.Figure:
+def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, background: str) -> go.Figure:
     """Return parallel coordinates of the varied values, coloured by the objective; drag along an axis to filter."""
     score = frame[f"objective:{objective}"]
     ends = short_paths(list(paths))
@@ -91,10 +91,17 @@ def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> go.Fi
                 "colorbar": {"thickness": 12, "tickformat": ".1%" if share else None},
             },
             unselected={"line": {"opacity": 0.08}},
-            labelangle=-12,
+            labelangle=0 if len(dimensions) <= 6 else -12,
+            labelfont={"size": 13},
+            tickfont={"size": 12},
+            # The ends of the axes are among their ticks.
+            rangefont={"size": 1, "color": "rgba(0,0,0,0)"},
         )
     )
-    return out.update_layout(height=460, margin={"l": 60, "r": 40, "t": 90, "b": 24})
+    # The ticks are outlined with the background, so that lines do not run through them.
+    return out.update_layout(
+        height=460, margin={"l": 60, "r": 40, "t": 70, "b": 24}, paper_bgcolor=background, uirevision=objective
+    )
 
 
 def _dimension(values: pd.Series, title: str) -> dict[str, object]:
@@ -108,8 +115,8 @@ def _dimension(values: pd.Series, title: str) -> dict[str, object]:
             "ticktext": [f"1e{t}" if abs(t) > 3 else f"{10.0**t:g}" for t in ticks],
         }
     if is_numeric(values):
-        few = sorted(values.dropna().unique()) if values.nunique() <= 8 else []
-        ticks = {"tickvals": few, "ticktext": [value_text(v) for v in few]} if few else {}
+        few = sorted(values.dropna().unique())
+        ticks = {"tickvals": few, "ticktext": [value_text(v) for v in few]} if len(few) <= 8 else {"tickformat": ".3g"}
         return {"label": title, "values": values.astype(float).to_numpy(), **ticks}
     codes, words = pd.factorize(values.astype(str).where(values.notna(), "–"), sort=True)
     return {
@@ -137,24 +144,25 @@ def slices(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> go.Figu
                 continue
             shown = values[here] if numeric else values[here].map(value_text).map(label)
             trace = _points(shown, frame.loc[here, column], frame.loc[here, "trial"], state)
-            trace.update(showlegend=place == 0, legendgroup=state, opacity=0.75)
+            trace.update(showlegend=place == 0, legendgroup=state)
             trace.marker.size = 6
             out.add_trace(trace, row + 1, at + 1)
         title = label(ends[path], 34)
         kind = "log" if is_logarithmic(values) else "linear" if numeric else "category"
-        ticks = {"dtick": 1, "exponentformat": "power"} if kind == "log" else {}
+        ticks = {"dtick": 1, "exponentformat": "e"} if kind == "log" else {}
         out.update_xaxes(title_text=title, type=kind, row=row + 1, col=at + 1, zeroline=False, **ticks)
     out.update_yaxes(tickformat=".0%" if is_share(objective) else None, zeroline=False)
     out.update_yaxes(title_text=label(metric_title(objective)), col=1)
     legend = {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0}
-    return out.update_layout(height=90 + 250 * rows, margin={"l": 10, "r": 16, "t": 40, "b": 10}, legend=legend)
+    out.update_layout(height=90 + 250 * rows, margin={"l": 10, "r": 16, "t": 40, "b": 10}, legend=legend)
+    return out.update_layout(uirevision=objective)
 
 
 def importances(shares: Mapping[str, float]) -> go.Figure:
     """Return one bar a varied value, the most important on top."""
     order = sorted(shares, key=shares.__getitem__)
     ends = short_paths(order)
-    out = figure("share of what separates the best tenth from the rest", height=120 + 34 * len(order))
+    out = figure("share of what separates the best from the rest", height=120 + 34 * len(order))
     out.add_trace(
         go.Bar(
             x=[shares[path] for path in order],
@@ -172,10 +180,10 @@ def importances(shares: Mapping[str, float]) -> go.Figure:
     return out
 
 
-def front(frame: pd.DataFrame, x: str, y: str, best_x: str = "min") -> go.Figure:
+def front(frame: pd.DataFrame, x: str, y: str, titles: tuple[str, str]) -> go.Figure:
     """Return complete trials by price and result; those that no other beats in both are joined by a line."""
-    out = figure(metric_title(x), metric_title(y))
-    place = pareto(frame[x].to_numpy(float), frame[y].to_numpy(float), best_x)
+    out = figure(*titles)
+    place = pareto(frame[x].to_numpy(float), frame[y].to_numpy(float))
     lead = frame.iloc[place].sort_values(x)
     rest = frame.drop(index=frame.index[place])
     if len(rest):
@@ -185,7 +193,7 @@ def front(frame: pd.DataFrame, x: str, y: str, best_x: str = "min") -> go.Figure
     trace.update(mode="lines+markers", name="front", line={"shape": "hv", "color": SERIES[0]})
     trace.marker.size = 10
     out.add_trace(trace)
-    if is_share(y):
+    if is_share(y.partition(":")[2] or y):
         percent_axis(out, digits=1)
     if frame[x].min() > 0 and frame[x].max() / frame[x].min() >= 20:
         out.update_xaxes(type="log")

@@ -19,6 +19,8 @@ def figure(x: str = "", y: str = "", height: int = HEIGHT) -> go.Figure:
             "height": height,
             "margin": {"l": 10, "r": 16, "t": 40, "b": 10},
             "hovermode": "closest",
+            # The same word from one refresh to the next: what was zoomed and switched off stays so.
+            "uirevision": f"{x} {y}",
             "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0, "title": {"text": ""}},
             "xaxis": {"title": {"text": label(x)}, "automargin": True, "zeroline": False},
             "yaxis": {"title": {"text": label(y)}, "automargin": True, "zeroline": False},

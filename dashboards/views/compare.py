@@ -19,18 +19,21 @@ from limbeck.compare import AblationRow, ablation_table
 from limbeck.store import SweepRow, TrialRow
 
 WHOLE, ALONE = "All seeds of these configurations", "These trials alone"
+BEST = ""
+"""Stands for the best trial of a sweep, whichever that is."""
 MOST = 8
 OFFERED = 40
 SWEEPS_OFFERED = 20
 
 
 def offered(sweeps: dict[str, SweepRow]) -> dict[str, str]:
-    """Return the trials to choose from and how they read: the leaders of every sweep, and what the address names."""
+    """Return what there is to choose from and how it reads: every sweep, its leaders, and what the address names."""
     out: dict[str, str] = {}
     for sweep in list(sweeps.values())[:SWEEPS_OFFERED]:
         frame = data.frame(sweep)
         if frame.empty:
             continue
+        out[links.pair(sweep.name, BEST)] = f"{sweep.name}: its best trial"
         board = leaderboard.ranked(frame, sweep.objectives).head(OFFERED)
         for trial, rank, state, cell in zip(board["trial"], board["rank"], board["state"], board["cell"], strict=True):
             out[links.pair(sweep.name, trial)] = f"{sweep.name} #{rank}  {trial}  {state}  {cell}"
@@ -43,14 +46,13 @@ def offered(sweeps: dict[str, SweepRow]) -> dict[str, str]:
 
 
 def chosen(sweeps: dict[str, SweepRow]) -> dict[str, TrialRow]:
-    """Let the person choose trials; they come back by their name across sweeps."""
+    """Let the person choose trials; they come back by their name across sweeps, a sweep as its best trial."""
     names = offered(sweeps)
     lost = [name for name in links.asked_many("trials") if name not in names]
     if lost:
         told = ", ".join(words.literal(name) for name in lost)
         st.warning(f"Not here: {told}.", icon=":material/link_off:")
-    firsts = [next(iter(n for n in names if links.parted(n)[0] == sweep), None) for sweep in list(sweeps)[:2]]
-    default = [name for name in firsts if name]
+    default = [name for name in names if links.parted(name)[1] == BEST][:2]
     key = links.prepare_many("trials", list(names), default, remembered=True)
     picked = st.multiselect(
         "Trials",
@@ -58,10 +60,20 @@ def chosen(sweeps: dict[str, SweepRow]) -> dict[str, TrialRow]:
         key=key,
         format_func=names.__getitem__,
         max_selections=MOST,
-        help="The leaders of every sweep are offered: its first stands for it. Others can be sent from a leaderboard.",
+        help="Sweeps and their leaders are offered; any other trial can be sent here from a leaderboard.",
     )
     links.keep_many("trials", picked, default, remembered=True)
-    return {name: data.trial(sweeps[links.parted(name)[0]], links.parted(name)[1]) for name in picked}
+    found: dict[str, TrialRow] = {}
+    for name in picked:
+        sweep = sweeps[links.parted(name)[0]]
+        trial = data.trial(sweep, links.parted(name)[1] or leader(sweep))
+        found[links.pair(sweep.name, trial.trial)] = trial
+    return found
+
+
+def leader(sweep: SweepRow) -> str:
+    """Return the best trial of a sweep by its plan's objective."""
+    return str(leaderboard.ranked(data.frame(sweep), sweep.objectives)["trial"].iloc[0])
 
 
 def overlaid(sweeps: dict[str, SweepRow], trials: dict[str, TrialRow]) -> None:

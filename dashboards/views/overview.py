@@ -14,6 +14,7 @@ import words
 from limbeck.store import SweepRow
 
 REFRESH_SECONDS = 3.0
+COMPARED_MOST = 4
 MARKS = {
     "running": "▶ running",
     "complete": "✓ complete",
@@ -114,6 +115,11 @@ def body() -> None:
             return
         totals(sweeps, now)
         table(sweeps, now)
+        compared = [s.name for s in sweeps if s.counts.get("complete")][:COMPARED_MOST]
+        if len(compared) > 1:
+            target = {"trials": [links.pair(name, "") for name in compared]}
+            many = f"Compare the best of the newest {len(compared)}"
+            st.page_link(links.COMPARE, label=many, icon=":material/compare_arrows:", query_params=target)
         silent([s for s in sweeps if data.silent(s, now)], now)
 
 

@@ -16,6 +16,7 @@ import words
 from charts import curves, search
 from charts.style import POINTS_MOST
 from limbeck.store import SweepRow
+from palette import BACKGROUNDS, GREY
 
 REFRESH_SECONDS = 5.0
 BEST, OTHERS = 5, 120
@@ -119,7 +120,10 @@ def parallel_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
         share = importance.importances(board[[f"value:{p}" for p in paths]], board[f"objective:{name}"], "max")
         paths = sorted(paths, key=lambda path: -share.get(f"value:{path}", 0.0))[:AXES_MOST]
         remark += f" The {AXES_MOST} most important settings have an axis."
-    st.plotly_chart(search.parallel(kept, paths, name), key="parallel", alt="Parallel coordinates of complete trials")
+    # Plotly draws the axes black whatever the theme.
+    st.html(f"<style>.parcoords .domain, .parcoords .tick line {{ stroke: {GREY} !important; }}</style>")
+    figure = search.parallel(kept, paths, name, BACKGROUNDS[st.context.theme.type or "light"])
+    st.plotly_chart(figure, key="parallel", alt="Parallel coordinates of complete trials")
     st.caption("Drag along an axis to keep only the trials that cross it there; click it to let go. " + remark)
 
 
@@ -145,8 +149,10 @@ def importance_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
         return
     shares = {path.removeprefix("value:"): value for path, value in found.items()}
     st.plotly_chart(search.importances(shares), key="importance", alt="Importance of every varied setting")
+    cells = board["cell"].nunique()
     st.caption(
-        "PED-ANOVA: how differently a setting is spread among the best tenth of the complete trials and among all."
+        f"PED-ANOVA: how differently a setting is spread among the best {importance.best_of(cells)} of the {cells:,} "
+        "configurations that ran to their end, and among all. Few of them say little."
     )
 
 
@@ -155,19 +161,21 @@ def front_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
     results |= {f"objective:{name}": words.metric_title(name) for name in sweep.objectives}
     prices = {"parameters": "parameters", "metric:parameters_non_embedding": "parameters without embeddings"}
     prices |= {c: words.metric_title(c[7:]) for c in frame.columns if "latency" in c and c.startswith("metric:")}
-    prices |= {"seconds": "training time (s)"}
+    prices |= {"minutes": "training time (min)"}
     complete = frame[frame["state"] == "complete"]
+    complete = complete.assign(minutes=complete["seconds"] / 60)
     results = {c: title for c, title in results.items() if c in frame and complete[c].notna().any()}
-    prices = {c: title for c, title in prices.items() if c in frame and complete[c].notna().any()}
+    prices = {c: title for c, title in prices.items() if c in complete and complete[c].notna().any()}
     if not results or not prices:
         states.empty("No front yet", "It begins with the first complete trial.")
         return
     with st.container(horizontal=True):
         y = widgets.pick_from("result", "Result", results)
         x = widgets.pick_from("price", "Price", prices)
-    there = complete[complete[x].notna() & complete[y].notna()].rename(columns={x: prices[x], y: results[y]})
-    kept, remark = thinned(there.sort_values(results[y], ascending=False), POINTS_MOST)
-    chart(search.front(kept, prices[x], results[y]), sweep, "front", f"{results[y]} against {prices[x]}")
+    there = complete[complete[x].notna() & complete[y].notna()].sort_values(y, ascending=False)
+    kept, remark = thinned(there, POINTS_MOST)
+    figure = search.front(kept, x, y, (prices[x], results[y]))
+    chart(figure, sweep, "front", f"{results[y]} against {prices[x]}")
     st.caption("On the line: trials that no other beats in both. The best of many noisy trials flatters. " + remark)
 
 

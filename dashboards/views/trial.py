@@ -146,8 +146,10 @@ def resources_view(sweep: SweepRow, trial: TrialRow) -> None:
     final = parcel.tests_of(m)
     if final:
         st.markdown("**Test sets**, read once when the trial ended")
-        rows = [(words.metric_title(n), words.number(v, n)) for n, v in sorted(final.items())]
-        st.dataframe(pd.DataFrame(rows, columns=["metric", "value"]), hide_index=True, key="final", alt="Test metrics")
+        columns = ["test set", "measure", "student", "teacher"]
+        sides = {name: st.column_config.TextColumn(name, alignment="right") for name in columns[2:]}
+        shown = pd.DataFrame(final, columns=columns)
+        st.dataframe(shown, hide_index=True, key="final", column_config=sides, alt="Test metrics")
     st.markdown("**Checkpoints**")
     found = checkpoints(trial)
     if found:
@@ -221,8 +223,10 @@ def tricks_view(sweep: SweepRow, trial: TrialRow) -> None:
                         key=f"said {place}",
                         hide_index=True,
                         column_config={
-                            "before": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
-                            "after": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
+                            "network": st.column_config.TextColumn(width=70),
+                            "class": st.column_config.TextColumn(width=70),
+                            "before": st.column_config.NumberColumn(format="%.0f %%", width=60),
+                            "after": st.column_config.NumberColumn(format="%.0f %%", width=60),
                         },
                         alt="Probabilities before and after",
                     )
@@ -258,7 +262,8 @@ def page() -> None:
         name = pick_trial(sweep)
     if name is None:
         return
-    running = data.trial(sweep, name).state == "running" and not data.silent(sweep, time.time())
+    state = data.trial(sweep, name).state
+    running = state == "running" and not data.silent(sweep, time.time())
     every = REFRESH_SECONDS if running else None
 
     def part(show: Callable[[SweepRow, TrialRow], None]) -> Callable[[], None]:
@@ -274,7 +279,8 @@ def page() -> None:
     st.fragment(part(VIEWS[view]), run_every=every)()
     target = {"sweep": sweep.name, "trial": name}
     with st.container(horizontal=True):
-        st.page_link(links.EXPORT, label="Export this student", icon=":material/download:", query_params=target)
+        if state == "complete":
+            st.page_link(links.EXPORT, label="Export this student", icon=":material/download:", query_params=target)
         chosen = {"trials": [links.pair(sweep.name, name)]}
         st.page_link(links.COMPARE, label="Compare it", icon=":material/compare_arrows:", query_params=chosen)
 

@@ -78,15 +78,23 @@ BOARD = pd.DataFrame(
         "layers": [1, 2, 2, 4],
         "rate": [0.1, 0.2, np.nan, 0.4],
         "kind": ["kl", "mse", "kl", "ce"],
+        "share": [1.02, 0.95, 0.9, 0.5],
+        "minutes": [1.0, 2.0, 3.0, 4.0],
     }
 )
 NAMES = {"trial": "trial", "state": "state", "layers": "layers", "mask rate": "rate", "kind": "kind"}
+NAMES |= {"share": "share", "time (min)": "minutes"}
 
 
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
         ("", "abcd"),
+        ("share > 90", "ab"),
+        ("share > 90 %", "ab"),
+        ("share > 0.9", "ab"),
+        ("share <= 1.2", "abcd"),
+        ("TIME < 3", "ab"),
         ("layers = 2", "bc"),
         ("layers >= 2 and state = complete", "b"),
         ("mask_rate < 25%", "ab"),
@@ -98,7 +106,7 @@ NAMES = {"trial": "trial", "state": "state", "layers": "layers", "mask rate": "r
     ],
 )
 def test_filters(text: str, kept: str) -> None:
-    found = filters.filtered(BOARD, text, NAMES, ["trial", "state", "cell"])
+    found = filters.filtered(BOARD, text, NAMES, ["trial", "state", "cell"], ["share"])
     assert "".join(name[0] for name in found["trial"]) == kept
 
 

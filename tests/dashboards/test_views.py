@@ -173,7 +173,7 @@ def test_retention_is_that_of_the_best_configuration_with_an_interval(at_demo: P
     app = open_page("retention", sweeps=["sizes"])
     figure = json.loads(app.get("plotly_chart")[0].proto.spec)
     assert "kd · 1 layer, 13.7 M" in figure["layout"]["yaxis"]["categoryarray"]
-    assert [note["text"] for note in figure["layout"]["annotations"]] == ["test", "amazon"]
+    assert [note["text"] for note in figure["layout"]["annotations"]] == ["test", "amazon, other domain"]
     import data
     from students import best_students
 
