@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from filelock import FileLock
@@ -40,13 +40,16 @@ def broken(folder: Path, *, deep: bool = True) -> str | None:
     """Say what is wrong with a sealed folder, or None. Without `deep` only sizes are compared, not contents."""
     try:
         files = json.loads((folder / _SEAL).read_text())["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        sealed = [(str(name), was["bytes"], was["crc32"]) for name, was in files.items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"no readable {_SEAL} ({type(error).__name__})"
-    for name, was in files.items():
+    for name, size, crc32 in sealed:
         path = folder / name
-        if not path.is_file() or path.stat().st_size != was["bytes"]:
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            return f"{_SEAL} names a file outside the folder"
+        if not path.is_file() or path.stat().st_size != size:
             return f"{name} is missing or cut short"
-        if deep and checksum(path) != was["crc32"]:
+        if deep and checksum(path) != crc32:
             return f"{name} does not match its checksum"
     return None
 

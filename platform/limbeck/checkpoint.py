@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -50,12 +51,22 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return tensors and facts of the newest whole checkpoint in `folder`, or None. Damaged ones are passed over."""
     for candidate in reversed(_all(folder)):
-        if fault := broken(candidate):
-            log.warning("checkpoint %s is damaged (%s); the one before is used", candidate.name, fault)
-            continue
-        facts = json.loads((candidate / "facts.json").read_text())
-        return load_file(candidate / "tensors.safetensors"), facts
+        fault = broken(candidate)
+        if fault is None:
+            try:
+                return _read(candidate)
+            except (OSError, ValueError, RecursionError, SafetensorError) as error:
+                # The seal fits what lies there, but this is not what `save` writes.
+                fault = f"{type(error).__name__}: {error}"
+        log.warning("checkpoint %s is damaged (%s); the one before is used", candidate.name, fault)
     return None
+
+
+def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    facts = json.loads((folder / "facts.json").read_text())
+    if not isinstance(facts, dict):
+        raise ValueError("facts.json holds no table")
+    return load_file(folder / "tensors.safetensors"), facts
 
 
 def remove_all(folder: Path) -> None:

@@ -43,8 +43,10 @@ def _csv_cell(value: Cell) -> Cell:
 
 
 def _harmless(text: str) -> str:
+    # The csv module leaves a bare carriage return unquoted, and readers would begin a row there.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     # Spreadsheets take a cell for a formula by its first character, some after skipping blanks.
-    if text.lstrip()[:1] not in ("=", "+", "-", "@") and text[:1] not in ("\t", "\r"):
+    if text.lstrip()[:1] not in ("=", "+", "-", "@") and text[:1] != "\t":
         return text
     try:
         float(text)

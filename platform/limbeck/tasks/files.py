@@ -86,6 +86,8 @@ def _json_lines(path: Path) -> Cells:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"line {number} is not JSON ({error.msg})") from None
+            except RecursionError:
+                raise ValueError(f"line {number} is nested too deeply") from None
             if not isinstance(row, dict):
                 raise ValueError(f"line {number} is not an object with named fields")
             rows.append(row)
