@@ -6,6 +6,7 @@ for anybody's name, so without that list everybody with an account there may rea
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from typing import Any
 
 import streamlit as st
@@ -26,6 +27,11 @@ def require() -> None:
     """Go on only for people who may read; show the others how to get in."""
     if not _configured():
         return
+    if find_spec("authlib") is None:
+        st.title("No access", anchor=False)
+        st.markdown("Sign-in is configured, but the package it needs is not installed where the dashboard runs:")
+        st.code("pip install 'streamlit[auth]'", language=None)
+        st.stop()
     if not st.user.is_logged_in:
         st.title("limbeck", anchor=False)
         st.button("Sign in", on_click=st.login, type="primary")

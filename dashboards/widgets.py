@@ -1,6 +1,6 @@
 """Parts that several pages share: choosing a sweep or a trial, and taking a table away."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -57,12 +57,12 @@ def pick_sweep(kinds: Sequence[str] | None = None, nothing: str = "No sweeps yet
     return rows[names.index(name)]
 
 
-def pick_one(name: str, title: str, options: Sequence[str]) -> str:
+def pick_one(name: str, title: str, options: Sequence[str], shown: Callable[[str], str] = str) -> str:
     """Let the person choose one of a few; the choice stands in the address."""
     key = links.prepare(name, options, options[0])
     # The options of this widget are read as Markdown.
     chosen = st.segmented_control(
-        title, options, key=key, required=True, format_func=literal, label_visibility="collapsed"
+        title, options, key=key, required=True, format_func=lambda o: literal(shown(o)), label_visibility="collapsed"
     )
     chosen = chosen or options[0]
     links.keep(name, chosen, options[0])

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import data
+import exporter
 import leaderboard
 import links
 import parcel
@@ -15,6 +16,7 @@ import words
 from limbeck.store import SweepRow, TrialRow
 
 LISTED = 300
+POLL_SECONDS = 1.0
 
 
 def pick_complete(sweep: SweepRow) -> str | None:
@@ -42,10 +44,10 @@ def pick_complete(sweep: SweepRow) -> str | None:
     return trial
 
 
-def command(sweep: SweepRow, trial: TrialRow) -> str:
+def command(sweep: SweepRow, trial: TrialRow, form: str) -> str:
     """Return the command that exports this student."""
     name = widgets.file_name(f"{sweep.name}-{trial.trial}")
-    words_of = ["limbeck", "export", sweep.name, "--trial", trial.trial, "--format", "hf", "--to", name]
+    words_of = ["limbeck", "export", sweep.name, "--trial", trial.trial, "--format", form, "--to", name]
     return " ".join(shlex.quote(word) for word in words_of)
 
 
@@ -67,13 +69,14 @@ def take_away(sweep: SweepRow, trial: TrialRow) -> None:
     name = widgets.file_name(f"{sweep.name}-{trial.trial}")
     found = parcel.find_student(trial, data.home())
     st.subheader("Download", anchor=False)
+    form = widgets.pick_one("format", "Format", list(exporter.FORMATS), exporter.FORMATS.__getitem__)
     if found is None:
         where = words.literal(trial.folder or "not recorded")
         states.empty(
             "The student is not on this machine",
             f"Its folder is {where}. Start the dashboard where the runs are, with `--home`, or use the command below.",
         )
-    else:
+    elif form == "hf":
         st.download_button(
             f"Hugging Face folder ({words.size(found.size)})",
             lambda: parcel.packed(found, parcel.card(sweep, trial), name),
@@ -88,13 +91,59 @@ def take_away(sweep: SweepRow, trial: TrialRow) -> None:
         st.dataframe(
             pd.DataFrame(files, columns=["file", "size"]), hide_index=True, key="files", width=420, alt="Files"
         )
+    else:
+        converted(exporter.Wanted(data.database(), sweep.name, trial.trial, form), f"{name}-{form}")
     st.subheader("From a terminal", anchor=False)
     st.caption(
         "Writes the model with its full card, and proves in a fresh process that it answers as the student does."
     )
-    st.code(command(sweep, trial), language=None)
+    st.code(command(sweep, trial, form), language=None)
     st.caption("Then try it:")
     st.code(f"echo 'a fine film' | limbeck predict {shlex.quote(name)}", language=None)
+
+
+@st.cache_resource(show_spinner=False)
+def exports() -> exporter.Exports:
+    """The exports of this server."""
+    return exporter.Exports()
+
+
+def converted(wanted: exporter.Wanted, name: str) -> None:
+    """A format that has to be made first: the same command as from a terminal, its proof included."""
+    running = exports().state(wanted).state in ("running", "busy")
+
+    def body() -> None:
+        made = exports().state(wanted)
+        if running and made.state not in ("running", "busy"):
+            st.rerun()
+        if made.state == "running":
+            st.info(f"Exporting and checking in a new process: {made.seconds:.0f} s", icon=":material/hourglass_top:")
+        elif made.state == "busy":
+            st.info("Another export is running; this one can begin when it ends.", icon=":material/hourglass_top:")
+        elif made.state == "done" and made.folder is not None:
+            folder = made.folder
+            st.download_button(
+                f"{exporter.FORMATS[wanted.form]} ({words.size(exporter.size(folder))})",
+                lambda: exporter.zipped(folder, name),
+                f"{name}.zip",
+                "application/zip",
+                type="primary",
+                icon=":material/folder_zip:",
+                on_click="ignore",
+                key="converted zip",
+            )
+            st.code(made.said, language=None, wrap_lines=True)
+        else:
+            if made.state == "failed":
+                st.error("The export failed. It said:", icon=":material/error:")
+                st.code(made.said, language=None, wrap_lines=True)
+            title = f"Prepare {exporter.FORMATS[wanted.form]}"
+            if st.button(title, type="primary", icon=":material/build:", key="prepare"):
+                exports().start(wanted)
+                st.rerun()
+            st.caption("Runs the command below on the dashboard's machine, which takes some seconds.")
+
+    st.fragment(body, run_every=POLL_SECONDS if running else None)()
 
 
 def preview(card: str) -> str:

@@ -102,6 +102,28 @@ def test_a_link_to_what_is_gone_says_so_and_shows_something_else(at_demo: Path, 
     assert "“lost” is not in this sweep" in said(app)
 
 
+def test_going_back_takes_a_choice_back(at_demo: Path, open_page: Open) -> None:
+    app = open_page("sweep", sweep="mate", order="seed")
+    views = app.get("button_group")[0]
+    views.set_value("Importance")
+    run(app)
+    assert (address(app, "view"), address(app, "order")) == (["Importance"], ["seed"])
+    del app.query_params["view"]
+    run(app)
+    assert app.get("button_group")[0].value == "Leaderboard"
+    assert address(app, "view") == []
+    assert app.selectbox[1].value == "seed", "what was chosen besides stays"
+
+
+def test_what_is_usual_follows_the_results(at_demo: Path, open_page: Open) -> None:
+    app = open_page("sweep", sweep="sizes")
+    assert {"method", "layers"} & set(app.dataframe[0].value.columns)
+    app.selectbox[0].set_value("mate")
+    run(app)
+    assert "mask_rate" in app.dataframe[0].value.columns, "columns of the new sweep, none being chosen"
+    assert address(app, "columns") == []
+
+
 def test_choosing_another_sweep_changes_the_address(at_demo: Path, open_page: Open) -> None:
     app = open_page("trial", sweep="mate")
     app.selectbox[0].set_value("sizes")
