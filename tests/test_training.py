@@ -27,6 +27,16 @@ MATE = {
     "generator": {**worlds.SMALL_GENERATOR, "learning_rate": 1e-4},
 }
 
+CODIR = {
+    "name": "codir",
+    "negatives": 5,
+    "pretraining": {
+        "updates": 4,
+        "max_tokens": 32,
+        "teacher": {"layers": 2, "fit_updates": 5, "fit_max_tokens": 32},
+    },
+}
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Supplies]:
@@ -93,7 +103,7 @@ def test_the_test_set_is_not_read_before_the_end(world: tuple[dict[str, Any], Su
     assert not [name for entry in diary.entries for name in entry.metrics if name.startswith("test")]
 
 
-@pytest.mark.parametrize("method", [{"name": "kd"}, MATE], ids=["kd", "mate"])
+@pytest.mark.parametrize("method", [{"name": "kd"}, MATE, CODIR], ids=["kd", "mate", "codir"])
 def test_broken_off_and_resumed_equals_uninterrupted(
     method: dict[str, Any], world: tuple[dict[str, Any], Supplies], tmp_path: Path
 ) -> None:
@@ -202,6 +212,20 @@ def test_generated_text_is_diagnosed_and_shown(world: tuple[dict[str, Any], Supp
     assert set(differing) <= set(pair["changed"])
     assert sum(pair["teacher_after"]) == pytest.approx(1, abs=1e-3)
     json.dumps(last.examples)
+
+
+def test_a_stage_before_the_students_updates_is_none_of_them(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    spec, diary = worlds.spec(base, CODIR), Diary()
+    supplies.prepare(spec)
+    fitted = supplies.cache.misses["generators"]
+    metrics = run(spec, supplies, tmp_path, diary).metrics
+    assert supplies.cache.misses["generators"] == fitted
+    assert (metrics["updates"], metrics["updates/pretraining"]) == (30, 4)
+    stages = [{name for name in entry.metrics if name.startswith("loss/pretraining")} for entry in diary.entries]
+    assert [len(stage) for stage in stages] == [5, 0, 0]
 
 
 def test_what_is_shared_is_made_once(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:

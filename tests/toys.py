@@ -101,7 +101,7 @@ def parts(
     teacher = classifier(3, 16, classes, seed=1).eval().requires_grad_(False)
 
     def new_generator(config: GeneratorConfig) -> Generator:
-        return generator(layers=config.layers)
+        return generator(layers=config.layers or 3)
 
     common: dict[str, Any] = {} if gather is None else {"gather": gather}
     return Parts(
@@ -112,6 +112,7 @@ def parts(
         pool=ToyRows(2 * rows, classes),
         batch_size=8,
         new_generator=new_generator,
+        text=lambda rows, max_tokens: ToyRows(min(rows, 2 * ROWS), classes),
         seed=11,
         **common,
     )

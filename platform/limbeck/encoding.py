@@ -1,7 +1,7 @@
 """Texts as token ids: memory-mapped splits, the order in which training reads them, and padded batches."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from limbeck.cache import Cache
@@ -179,6 +180,22 @@ def collate(
         labels=torch.from_numpy(np.array(split.labels[rows])),
         rows=torch.from_numpy(np.array(rows, np.int64)),
         teacher_logits=torch.from_numpy(np.array(teacher_logits[rows], np.float32)),
+    )
+
+
+def padded(batch: Batch, width: int, pad: int) -> Batch:
+    """The batch with pads up to `width` tokens."""
+
+    def wider(x: Tensor, value: int) -> Tensor:
+        return F.pad(x, (0, width - x.shape[1]), value=value)
+
+    types = batch.token_type_ids
+    return replace(
+        batch,
+        input_ids=wider(batch.input_ids, pad),
+        attention_mask=wider(batch.attention_mask, 0),
+        token_type_ids=None if types is None else wider(types, 0),
+        maskable=wider(batch.maskable, 0),
     )
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from limbeck.archives import MODELS, model_folder
 from limbeck.cache import Cache
 from limbeck.config import content_hash
-from limbeck.encoding import Encoded, Vocabulary, encode, tokenizer_key
+from limbeck.encoding import Encoded, Reader, Vocabulary, encode, tokenizer_key
 from limbeck.errors import Problem, UserError
 from limbeck.evaluate import logits_over
 from limbeck.metrics import evaluate
@@ -26,6 +26,7 @@ from limbeck.models import (
     ModelFacts,
     check_same_vocabulary,
     fit_generator,
+    generators_within,
     load_base,
     load_classifier,
     load_facts,
@@ -37,7 +38,7 @@ from limbeck.models import (
     save_generator,
 )
 from limbeck.optimise import native_precision
-from limbeck.tasks import Examples, Task, TaskConfig, load_task
+from limbeck.tasks import Examples, Task, TaskConfig, load_task, reading
 from limbeck.teacher import fit_teacher
 from limbeck.trial import TrialSpec
 
@@ -92,10 +93,9 @@ class Supplies:
         return self._tasks[key]
 
     def prepare(self, spec: TrialSpec) -> Prepared:
-        """Fit or load everything the trial shares with others, its generator too, and say what came from the cache."""
+        """Fit or load everything the trial shares with others, its generators too, and say what came from the cache."""
         prepared = self.prepared(spec)
-        settings = getattr(spec.method, "generator", None)
-        if isinstance(settings, GeneratorConfig):
+        for settings in generators_within(spec.method):
             self.new_generator(settings, spec, prepared)
         self.sources(spec, prepared)
         return prepared
@@ -206,22 +206,27 @@ class Supplies:
             names = {"teacher": prepared.tokenizer, "generator": load_tokenizer(base)}
             check_same_vocabulary(names)
         task, tokenizer = prepared.task, prepared.tokenizer
-        fingerprint = f"{task.fingerprint}/generator"
-        wanted = [config.model_dump(mode="json"), base_key(base), fingerprint, tokenizer_key(tokenizer)]
+        named = f"{task.fingerprint}/generator"
+        wanted = [config.model_dump(mode="json"), base_key(base), named, tokenizer_key(tokenizer)]
 
         def build(folder: Path) -> None:
-            texts = reading(task, config.fit_updates * config.fit_batch_size)
-            examples = Examples(columns=(texts,), labels=np.zeros(len(texts), np.int64))
-            named = f"{fingerprint}/{len(texts)}"
-            split = encode(examples, tokenizer, config.fit_max_tokens, self.cache, named)
+            split = self.text(config.fit_updates * config.fit_batch_size, config.fit_max_tokens, prepared).split
             generator = new_generator(base, config, config.seed, self.device)
             fit = fit_generator(generator, split, prepared.vocabulary, config, prepared.precision, self._say)
             save_generator(generator, folder)
             (folder / "fit.json").write_text(json.dumps(vars(fit)))
 
-        where = f"generator with {config.layers} layers on {task.name}"
+        where = f"generator with {config.layers or 'all'} layers on {task.name}"
         folder = self._cached("generators", [*wanted, prepared.precision], build, where)
         return load_generator(folder, device=self.device)
+
+    def text(self, rows: int, max_tokens: int, prepared: Prepared) -> Reader:
+        """About `rows` texts to learn the language from, cut to `max_tokens`; labels and teacher's logits are blank."""
+        texts = reading(prepared.task, rows)
+        blank = Examples(columns=(texts,), labels=np.zeros(len(texts), np.int64))
+        name = f"{prepared.task.fingerprint}/generator/{len(texts)}"
+        split = encode(blank, prepared.tokenizer, max_tokens, self.cache, name)
+        return Reader(split, np.zeros((len(split), 1), np.float32), prepared.vocabulary, self.device)
 
     def _cached(self, kind: str, key: Any, build: Callable[[Path], None], what: str) -> Path:
         built = self.cache.misses.get(kind, 0)
@@ -230,19 +235,6 @@ class Supplies:
             self._say(f"{what}: from the cache")
         self._seen.add(folder)
         return folder
-
-
-def reading(task: Task, wanted: int) -> list[str]:
-    """About `wanted` texts to fit a generator on: the task's own and unlabelled ones in equal parts.
-
-    Left to their numbers, the unlabelled texts would drown the task's own, which are what the generator will rewrite.
-    """
-    own = [text for column in task.train.columns for text in column]
-    half = max(1, min(wanted // 2, len(task.unlabelled)))
-    if not task.unlabelled:
-        return own
-    spread = np.linspace(0, len(task.unlabelled) - 1, half).astype(int)
-    return own * max(1, round(half / len(own))) + [task.unlabelled[i] for i in spread]
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:

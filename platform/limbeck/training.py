@@ -92,6 +92,7 @@ class _Run:
             pool=self._pool(supplies.sources(self.spec, prepared)),
             batch_size=self.spec.training.batch_size,
             new_generator=lambda config: supplies.new_generator(config, self.spec, prepared),
+            text=lambda rows, max_tokens: supplies.text(rows, max_tokens, prepared),
             gather=self.worker.gather,
             seed=derived_seed(self.spec.seed, "method"),
         )

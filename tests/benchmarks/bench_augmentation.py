@@ -114,6 +114,7 @@ def ad2(bench: Bench, steps: int, adversary: str = "teacher") -> Ad2:
         pool=bench.rows,
         batch_size=bench.batch_size,
         new_generator=lambda _: bench.generator,
+        text=lambda rows, max_tokens: bench.rows,
     )
     return Ad2(Ad2Config.model_validate({"steps": steps, "adversary": adversary}), parts)
 

@@ -16,6 +16,7 @@ from limbeck.methods.contrast import (
     distance,
     even_layers,
     infonce,
+    infonce_in_batch,
     infonce_in_pool,
     nce,
     read_layers,
@@ -90,6 +91,19 @@ def test_pool_of_random_texts(view: OtherView) -> None:
     assert loss.item() == pytest.approx(total, rel=1e-12)
 
 
+@pytest.mark.parametrize("temperature", [0.07, 0.5])
+def test_a_batch_of_texts_that_are_equally_far_from_each_other(temperature: float) -> None:
+    texts, alone = torch.tensor(equally_apart(6, 0.3)), torch.eye(6, dtype=torch.bool)
+    loss = infonce_in_batch(texts, texts, alone, temperature)
+    assert loss.item() == pytest.approx(math.log(1 + 5 * math.exp((0.3 - 1) / temperature)), rel=1e-9)
+    twins = alone.clone()
+    twins[0, 1] = twins[1, 0] = True
+    loss = infonce_in_batch(texts, texts, twins, temperature)
+    four, five = (math.log(1 + count * math.exp((0.3 - 1) / temperature)) for count in (4, 5))
+    assert loss.item() == pytest.approx((2 * four + 4 * five) / 6, rel=1e-9)
+    assert infonce_in_batch(texts, texts, torch.ones(6, 6, dtype=torch.bool), temperature).item() == 0
+
+
 def test_nce_in_numpy() -> None:
     rows, p = 50, np.array([[0.4, 0.01, 0.2, 0.003], [0.02, 0.5, 0.07, 0.1]])
     chance = 3 / rows
@@ -130,6 +144,8 @@ def test_gradients() -> None:
     views: list[OtherView] = ["positive", "ignored", "negative"]
     for view in views:
         assert gradcheck(lambda a, t, u, v=view: infonce_in_pool(a, t, u, 0.5, v), (leaf(3, 2), leaf(3, 2), leaf(3, 2)))
+    twins = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]).bool()
+    assert gradcheck(lambda a, t: infonce_in_batch(a, t, twins, 0.5), (leaf(3, 2), leaf(3, 2)))
     assert gradcheck(lambda s: nce(s, 20), (leaf(3, 5),))
     assert gradcheck(distance, (leaf(3, 2), leaf(3, 2)))
     projection = Projection(4, 2, seed=0).double()
@@ -144,7 +160,7 @@ def test_layers_are_pooled_over_real_tokens_and_put_side_by_side() -> None:
     lengths = batch.attention_mask.sum(1).tolist()
     means = [[hidden[k][i, :n].mean(0) for k in (1, 3)] for i, n in enumerate(lengths)]
     firsts = [[hidden[k][i, 0] for k in (1, 3)] for i in range(len(batch))]
-    mean, first = (read_layers(out, (1, 3), batch.attention_mask, pooling) for pooling in ("mean", "cls"))
+    mean, first = (read_layers(out.hidden, (1, 3), batch.attention_mask, pooling) for pooling in ("mean", "cls"))
     np.testing.assert_allclose(mean.detach().numpy(), np.array(means).reshape(8, -1), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(first.detach().numpy(), np.array(firsts).reshape(8, -1), rtol=1e-6)
 
@@ -160,12 +176,12 @@ def test_projections_are_of_unit_length_and_drawn_by_the_seed_alone() -> None:
 
 def test_half_precision_outside_leaves_cosines_exact() -> None:
     parts, batch = toys.parts(), toys.batch()
-    represent = Representations(parts, ((2,), (3,)), "mean", 6)
+    represent = Representations((parts.student, parts.teacher), ((2,), (3,)), "mean", 6, 0)
     with torch.no_grad():
         out = parts.student(input_ids=batch.input_ids, attention_mask=batch.attention_mask, hidden=True)
-        exact = represent.student(out, batch.attention_mask)
+        exact = represent.student(out.hidden, batch.attention_mask)
         with torch.autocast("cpu", torch.bfloat16):
-            under = represent.student(out, batch.attention_mask)
+            under = represent.student(out.hidden, batch.attention_mask)
             pooled = infonce_in_pool(under, under, under, 0.07, "ignored")
     assert torch.equal(exact, under)
     assert pooled.item() == pytest.approx(infonce_in_pool(exact, exact, exact, 0.07, "ignored").item(), rel=1e-6)

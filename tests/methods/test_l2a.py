@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 import toys
-from limbeck.encoding import Batch
+from limbeck.encoding import Batch, padded
 from limbeck.errors import UserError
 from limbeck.methods.base import STUDENT, Parts, Setting, TaskFacts
 from limbeck.methods.kd import Kd, KdConfig
-from limbeck.methods.l2a import SELECTOR, L2a, L2aConfig, L2aWeights, padded, reward_rows
+from limbeck.methods.l2a import SELECTOR, L2a, L2aConfig, L2aWeights, reward_rows
 from limbeck.models import GeneratorConfig
 from limbeck.noise import RowNoise
 from methods import linear

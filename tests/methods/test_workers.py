@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 import toys
-from limbeck.encoding import Batch
+from limbeck.encoding import Batch, padded
 from limbeck.methods import METHODS
 from limbeck.methods.base import Method
-from limbeck.methods.l2a import padded
 from limbeck.noise import RowNoise
 from limbeck.optimise import Optimiser
 from methods.test_contract import SETTINGS
@@ -32,7 +31,7 @@ VARIANTS: list[tuple[str, Settings]] = [
     ("cilda", {"other_view": "positive"}),
     ("cilda", {"contrast": "mse"}),
     ("codir", {"contrast": "nce"}),
-    ("codir", {"contrast": "mse"}),
+    ("codir", {"contrast": "mse", "pretraining": None}),
     ("l2a", {"selector": "similarity", "candidates": 2}),
     ("mixup", {"target": "labels"}),
 ]
@@ -144,7 +143,9 @@ def trained(name: str, settings: Settings, count: int) -> list[Method]:
     meeting, share = Meeting(count), BATCH // count
 
     def make(rank: int) -> Method:
-        return METHODS[name](config, replace(toys.parts(gather=meeting.gather(rank)), pool=RaggedRows()))
+        parts = toys.parts(gather=meeting.gather(rank))
+        rows = RaggedRows()
+        return METHODS[name](config, replace(parts, pool=rows, text=lambda count, max_tokens: rows))
 
     methods = [make(rank) for rank in range(count)]
     with ThreadPoolExecutor(count) as pool:

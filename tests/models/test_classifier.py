@@ -76,6 +76,20 @@ def test_hidden_states_are_one_more_than_layers(family):
 
 
 @pytest.mark.parametrize("family", toys.FAMILIES)
+def test_the_encoder_is_what_the_hidden_states_depend_on(family):
+    classifier = toys.classifier(family)
+    ids, mask, segments = batch(classifier)
+    hidden = classifier(input_ids=ids, attention_mask=mask, token_type_ids=segments, hidden=True).hidden
+    names = {id(p): name for name, p in classifier.named_parameters()}
+    total = sum((h * torch.randn(h.shape)).sum() for h in hidden)
+    slopes = torch.autograd.grad(total, list(classifier.parameters()), allow_unused=True)
+    needed = {id(p) for p, slope in zip(classifier.parameters(), slopes, strict=True) if slope is not None}
+    encoder = {id(p) for p in classifier.encoder.parameters()}
+    assert {names[i] for i in encoder ^ needed} == set()
+    assert encoder < set(names)
+
+
+@pytest.mark.parametrize("family", toys.FAMILIES)
 def test_gradient_reaches_the_embeddings(family):
     classifier = toys.classifier(family)
     ids, mask, _ = batch(classifier)

@@ -8,7 +8,18 @@ from transformers import AutoModel, AutoModelForMaskedLM
 
 from limbeck.encoding import Encoded, Vocabulary
 from limbeck.errors import UserError
-from limbeck.models import Generator, GeneratorConfig, fit_generator, load_generator, new_generator, save_generator
+from limbeck.methods.codir import CodirConfig
+from limbeck.methods.mate import AdversaryConfig, MateConfig
+from limbeck.methods.pretraining import PretrainingConfig
+from limbeck.models import (
+    Generator,
+    GeneratorConfig,
+    fit_generator,
+    generators_within,
+    load_generator,
+    new_generator,
+    save_generator,
+)
 from limbeck.models.fitting import hide_words, start_from_frequencies
 from limbeck.models.loading import seeded
 from models import toys
@@ -66,6 +77,25 @@ def test_segments_reach_families_that_have_them_and_no_other():
 
 @pytest.mark.parametrize("family", toys.FAMILIES)
 @torch.no_grad()
+def test_hidden_states_are_one_more_than_layers_and_end_with_those_that_are_scored(family):
+    generator = Generator(toys.masked_lm(family))
+    ids = ids_for(family)
+    states = generator.read(ids, MASK)
+    assert len(states) == generator.layers + 1
+    assert {tuple(x.shape) for x in states} == {(2, 7, generator.width)}
+    torch.testing.assert_close(states[-1], generator.encode(ids, MASK))
+
+
+def test_settings_tell_which_generators_they_ask_for():
+    one, other = GeneratorConfig(layers=2), GeneratorConfig(layers=None)
+    assert list(generators_within(MateConfig(generator=AdversaryConfig(layers=2)))) == [AdversaryConfig(layers=2)]
+    assert list(generators_within(CodirConfig(pretraining=PretrainingConfig(teacher=one)))) == [one]
+    assert list(generators_within(CodirConfig(pretraining=PretrainingConfig()))) == [other]
+    assert list(generators_within(CodirConfig())) == []
+
+
+@pytest.mark.parametrize("family", toys.FAMILIES)
+@torch.no_grad()
 def test_a_ready_masked_lm_is_taken_whole(family, tmp_path):
     model = toys.masked_lm(family)
     model.save_pretrained(tmp_path)
@@ -100,6 +130,7 @@ def test_layers_are_the_encoder_s_first(tmp_path):
     whole = AutoModel.from_pretrained(tmp_path)
     for i, layer in enumerate(generator.model.base_model.encoder.layer):
         assert torch.equal(layer.output.dense.weight, whole.encoder.layer[i].output.dense.weight)
+    assert new_generator(tmp_path, GeneratorConfig(layers=None), seed=0).layers == 4
     with pytest.raises(UserError, match=r"generator\.layers: 5 layers, but .* has 4"):
         new_generator(tmp_path, GeneratorConfig(layers=5), seed=0)
 

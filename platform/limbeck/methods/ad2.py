@@ -163,16 +163,19 @@ class Ad2:
     def _free_step(
         self, batch: Batch, clean_words: Tensor
     ) -> tuple[Tensor, dict[str, Tensor], list[Tensor], list[Tensor]]:
-        """Clean loss and terms, path and perturbed logits: one backward pass yields gradients and the first slope."""
-        loss, terms = self._clean_loss(batch, self._logits(batch, clean_words))
+        """Clean loss and terms, path and perturbed logits: one backward pass yields gradients and the first slope.
+
+        It ends at the words, where the perturbed part's arrives too, so that both go into their table together.
+        """
+        leaf = clean_words.detach().requires_grad_()
+        loss, terms = self._clean_loss(batch, self._logits(batch, leaf))
         taught = [p for p in self._student.parameters() if p.requires_grad]
-        slope, *gradients = torch.autograd.grad(loss, [clean_words, *taught], allow_unused=True)
+        slope, *gradients = torch.autograd.grad(loss, [leaf, *taught], allow_unused=True)
         first = self._step(batch, torch.zeros_like(slope), slope)
         path = [first, *self._ascend(batch, first, self._config.steps - 1)]
-        again = words(self._student, batch)
-        points = [again + delta for delta in self._points(path)]
+        points = [clean_words + delta for delta in self._points(path)]
         others = self._logits(batch, torch.cat(points)).chunk(len(points))
-        return differentiated(loss, taught, gradients), terms, path, list(others)
+        return differentiated(loss, [clean_words, *taught], [slope, *gradients]), terms, path, list(others)
 
     def invent(self, batch: Batch, noise: RowNoise) -> Invented | None:
         """The perturbed batch, shown as the nearest tokens; the teacher's answer is the clean one by construction."""
@@ -192,10 +195,10 @@ class Ad2:
 
 
 class _Differentiated(torch.autograd.Function):
-    """A number, with the gradients that it is known to have in some parameters."""
+    """A number, with the gradients that it is known to have in some tensors."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor | None], *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor | None], *tensors: Tensor) -> Tensor:
         ctx.gradients = gradients
         return value.clone()
 
@@ -204,7 +207,7 @@ class _Differentiated(torch.autograd.Function):
         return (None, None, *(None if g is None else towards * g for g in ctx.gradients))
 
 
-def differentiated(value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
-    """() `value`, whose `gradients` in the `parameters` are known: going back from it computes nothing more."""
-    out: Tensor = _Differentiated.apply(value.detach(), gradients, *parameters)  # type: ignore[no-untyped-call]
+def differentiated(value: Tensor, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
+    """() `value`, whose `gradients` in the `tensors` are known: going back from it to them computes nothing."""
+    out: Tensor = _Differentiated.apply(value.detach(), gradients, *tensors)  # type: ignore[no-untyped-call]
     return out

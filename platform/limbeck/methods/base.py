@@ -58,7 +58,7 @@ def _identity(x: Tensor) -> Tensor:
 
 
 class Rows(Protocol):
-    """Labelled rows that can be read in any order."""
+    """Rows that can be read in any order."""
 
     def __len__(self) -> int: ...
 
@@ -81,6 +81,8 @@ class Parts:
     """Rows of a step over all workers."""
     new_generator: Callable[[GeneratorConfig], Generator]
     """A masked LM of the common vocabulary, fitted on the task's text: a fresh copy that may be trained."""
+    text: Callable[[int, int], Rows]
+    """(about how many rows, longest in tokens) -> the task's own and unlabelled text, with blank labels."""
     gather: Callable[[Tensor], Tensor] = _identity
     """(b, …) of this worker -> (B, …) of all workers in global order. Gradients come back so that averaging over the
     workers gives one worker's gradient, provided every worker computes the same value from the gathered batch."""

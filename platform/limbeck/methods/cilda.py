@@ -99,7 +99,9 @@ class Cilda:
         self._mask = mask_id(parts)
         count = config.layers or parts.student.layers
         layers = even_layers(count, parts.student.layers), even_layers(count, parts.teacher.layers)
-        self._representations = Representations(parts, layers, "mean", config.projection)
+        self._representations = Representations(
+            (parts.student, parts.teacher), layers, "mean", config.projection, parts.seed
+        )
         if config.contrast == "mse":
             self._representations.hold_teacher()
         self._module = nn.ModuleList([as_module(parts.student), self._representations])
@@ -152,8 +154,8 @@ class Cilda:
             with torch.no_grad():
                 teacher = read_both(parts.teacher, batch, invented, hidden=True)
             target = teacher.logits.float().chunk(2)[1]
-            mask = batch.attention_mask.repeat(2, 1)
-            ours, theirs = self._representations.student(student, mask), self._representations.teacher(teacher, mask)
+            mask, represent = batch.attention_mask.repeat(2, 1), self._representations
+            ours, theirs = represent.student(student.hidden, mask), represent.teacher(teacher.hidden, mask)
             contrasts, extra = self._contrasts(ours, theirs)
         else:
             with torch.no_grad():
@@ -194,7 +196,11 @@ class Cilda:
         terms = {"generator_divergence": gap}
         if contrasting:
             mask, represent = batch.attention_mask, self._representations
-            views = (represent.student(student, mask), represent.teacher(teacher, mask), self._clean_view(batch))
+            views = (
+                represent.student(student.hidden, mask),
+                represent.teacher(teacher.hidden, mask),
+                self._clean_view(batch),
+            )
             anchors, own, other = parts.gather(torch.cat(views, 1)).chunk(3, 1)
             terms["generator_contrast"] = self._contrast(anchors, own, other)
             reward = gap + config.gamma * terms["generator_contrast"]
@@ -210,7 +216,7 @@ class Cilda:
             token_type_ids=batch.token_type_ids,
             hidden=True,
         )
-        return self._representations.teacher(out, batch.attention_mask)
+        return self._representations.teacher(out.hidden, batch.attention_mask)
 
     @torch.no_grad()
     def invent(self, batch: Batch, noise: RowNoise) -> Invented | None:

@@ -1,5 +1,7 @@
 """CoDIR: the student's layers must tell their own text's teacher from those of other labels, kept in a bank.
 
+Before it, if wanted, a stage on text without labels: see pretraining.py. Fine-tuning:
+
 L = (1 − β)·CE + β·τ²·KL(p_T‖p_S) + w·(ℓ(z_S, M_T) + ℓ(z_T, M_S))/2,  z = normalise(A [pool(h^1); …; pool(h^k)])
 ℓ infonce: the own text's z of the other network against K rows of its bank
 ℓ nce:     the own row of the bank against K rows of it, by noise-contrastive estimation with a fixed Z
@@ -33,8 +35,10 @@ from limbeck.methods.contrast import (
     nce,
 )
 from limbeck.methods.losses import divergence, supervised
+from limbeck.methods.pretraining import Pretraining, PretrainingConfig, unfit
 from limbeck.noise import RowNoise, derived_seed
 
+PRETRAINING = "pretraining"
 LayerNumbers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
 
@@ -64,6 +68,8 @@ class CodirConfig(MethodConfig):
     """Counted from 1. Default: all."""
     teacher_layers: LayerNumbers | None = None
     """Counted from 1. Default: as many as of the student, evenly spaced, the last included."""
+    pretraining: PretrainingConfig | None = None
+    """A stage on text without labels before this one, of which it takes pooling, projection and student_layers."""
 
 
 class Banks(nn.Module):
@@ -133,7 +139,9 @@ class Codir:
         self._parts = parts
         ours = config.student_layers or even_layers(parts.student.layers, parts.student.layers)
         theirs = config.teacher_layers or even_layers(len(ours), parts.teacher.layers)
-        self._representations = Representations(parts, (ours, theirs), config.pooling, config.projection)
+        self._representations = Representations(
+            (parts.student, parts.teacher), (ours, theirs), config.pooling, config.projection, parts.seed
+        )
         modules = [as_module(parts.student), self._representations]
         if config.contrast == "mse":
             self._representations.hold_teacher()
@@ -143,32 +151,42 @@ class Codir:
             self._banks = banks.to(parts.task.labels.device)
             modules.append(self._banks)
         self._module = nn.ModuleList(modules)
+        self._pretraining: Pretraining | None = None
+        if config.pretraining is not None:
+            self._pretraining = Pretraining(config.pretraining, parts, ours, config.pooling, config.projection)
 
     @staticmethod
     def refuses(config: CodirConfig, setting: Setting) -> Sequence[Problem]:
-        """Negatives by label where there are no labels; layers that a network does not have."""
+        """Negatives by label where there are no labels; layers that are not there; no masked LM to learn from."""
         found = []
         if setting.regression and config.contrast != "mse" and config.negatives_from == "other_labels":
             what = "other_labels needs classes, but the task is a regression: set it to random"
             found.append(Problem("method.negatives_from", what))
         depths = setting.student_layers, setting.teacher_layers
         found += beyond("method.student_layers", config.student_layers or (), depths[0], "student")
-        if config.teacher_layers:
-            return found + beyond("method.teacher_layers", config.teacher_layers, depths[1], "teacher")
         count = len(config.student_layers or range(depths[0]))
-        return found + beyond("method.student_layers", (count,), depths[1], "teacher")
+        if config.teacher_layers:
+            found += beyond("method.teacher_layers", config.teacher_layers, depths[1], "teacher")
+        else:
+            found += beyond("method.student_layers", (count,), depths[1], "teacher")
+        return found if config.pretraining is None else found + unfit(config.pretraining, count, setting)
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:
-        """The student with the projections; the banks beside it have no parameters."""
-        return {STUDENT: Trainable(self._module)}
+        """The student with the projections; the banks beside it have no parameters. The first stage has its own."""
+        student = {STUDENT: Trainable(self._module)}
+        return student if self._pretraining is None else {**student, PRETRAINING: self._pretraining.trainable}
 
     def phase(self, step: int) -> str:
-        """Always the student's turn."""
-        return STUDENT
+        """The first stage from its first step to its last, then the student's turn for good."""
+        first = self._config.pretraining
+        return PRETRAINING if first is not None and step < first.updates else STUDENT
 
     def loss(self, batch: Batch, phase: str, noise: RowNoise) -> StepLoss:
-        """Cross-entropy, distillation and contrast; renews the banks."""
+        """Cross-entropy, distillation and contrast; renews the banks. Or the first stage's loss, on text of its own."""
+        if phase == PRETRAINING:
+            assert self._pretraining is not None
+            return self._pretraining.loss(noise)
         config, parts = self._config, self._parts
         contrasting = config.weight > 0
         out = parts.student(
@@ -182,7 +200,7 @@ class Codir:
         total = (1 - config.distillation) * gold + config.distillation * soft
         terms = {"cross_entropy": gold, "distillation": soft}
         if contrasting:
-            student = self._representations.student(out, batch.attention_mask)
+            student = self._representations.student(out.hidden, batch.attention_mask)
             teacher = self._teacher(batch)
             terms["contrast"] = self._contrast(batch.rows, student, teacher, noise)
             terms["cosine"] = (student * teacher).sum(1).mean()
@@ -198,7 +216,7 @@ class Codir:
                 token_type_ids=batch.token_type_ids,
                 hidden=True,
             )
-        return self._representations.teacher(out, batch.attention_mask)
+        return self._representations.teacher(out.hidden, batch.attention_mask)
 
     def _contrast(self, rows: Tensor, student: Tensor, teacher: Tensor, noise: RowNoise) -> Tensor:
         """The mean of both directions, against the banks as they were before this batch."""

@@ -2,22 +2,30 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import Problem
-from limbeck.methods.base import Parts
 from limbeck.methods.losses import mean_pool, widened
-from limbeck.models import Output
 from limbeck.noise import derived_seed
 
 Layers = tuple[int, ...]
 """Numbers of layers, counted from 1."""
 Pooling = Literal["mean", "cls"]
 OtherView = Literal["positive", "ignored", "negative"]
+
+
+class Layered(Protocol):
+    """A network whose hidden states are compared: a classifier or a masked LM."""
+
+    @property
+    def embedding(self) -> nn.Embedding: ...
+
+    @property
+    def width(self) -> int: ...
 
 
 def even_layers(count: int, available: int) -> Layers:
@@ -34,13 +42,13 @@ def beyond(where: str, wanted: Sequence[int], available: int, whose: str) -> lis
     return [Problem(where, f"{max(wanted)}, but the {whose} has {available} layers; choose from 1 to {available}")]
 
 
-def read_layers(out: Output, layers: Layers, attention_mask: Tensor, pooling: Pooling) -> Tensor:
+def read_layers(hidden: Sequence[Tensor] | None, layers: Layers, attention_mask: Tensor, pooling: Pooling) -> Tensor:
     """(B, k·d): the k layers' mean over real tokens, or their first token, side by side."""
-    assert out.hidden is not None
-    chosen = [out.hidden[layer] for layer in layers]
+    assert hidden is not None, "asked for without hidden=True"
+    chosen = [hidden[layer] for layer in layers]
     if pooling == "cls":
-        return torch.cat([widened(hidden[:, 0]) for hidden in chosen], 1)
-    return torch.cat([mean_pool(hidden, attention_mask) for hidden in chosen], 1)
+        return torch.cat([widened(states[:, 0]) for states in chosen], 1)
+    return torch.cat([mean_pool(states, attention_mask) for states in chosen], 1)
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -65,29 +73,37 @@ class Projection(nn.Module):
 class Representations(nn.Module):
     """R_S and R_T: chosen layers, pooled, side by side, projected to one width, of unit length."""
 
-    def __init__(self, parts: Parts, layers: tuple[Layers, Layers], pooling: Pooling, width: int) -> None:
+    def __init__(
+        self,
+        networks: tuple[Layered, Layered],
+        layers: tuple[Layers, Layers],
+        pooling: Pooling,
+        width: int,
+        seed: int,
+    ) -> None:
+        """`networks` are student and teacher, `layers` those that are read of each."""
         super().__init__()
         self.layers, self.pooling = layers, pooling
-        networks = (parts.student, parts.teacher)
         self.projections = nn.ModuleList(
-            Projection(len(chosen) * network.width, width, derived_seed(parts.seed, "projection", i))
+            Projection(len(chosen) * network.width, width, derived_seed(seed, "projection", i))
             for i, (chosen, network) in enumerate(zip(layers, networks, strict=True))
-        ).to(parts.student.embedding.weight.device)
+        ).to(networks[0].embedding.weight.device)
 
-    def student(self, out: Output, attention_mask: Tensor) -> Tensor:
-        """(B, width) of what the student said."""
-        return self._project(0, out, attention_mask)
+    def student(self, hidden: Sequence[Tensor] | None, attention_mask: Tensor) -> Tensor:
+        """(B, width) of the student's hidden states."""
+        return self._project(0, hidden, attention_mask)
 
-    def teacher(self, out: Output, attention_mask: Tensor) -> Tensor:
-        """(B, width) of what the teacher said."""
-        return self._project(1, out, attention_mask)
+    def teacher(self, hidden: Sequence[Tensor] | None, attention_mask: Tensor) -> Tensor:
+        """(B, width) of the teacher's hidden states."""
+        return self._project(1, hidden, attention_mask)
 
     def hold_teacher(self) -> None:
         """Keep A_T as it is: for losses that a constant R_S = R_T would satisfy."""
         self.projections[1].requires_grad_(False)
 
-    def _project(self, which: int, out: Output, attention_mask: Tensor) -> Tensor:
-        projected: Tensor = self.projections[which](read_layers(out, self.layers[which], attention_mask, self.pooling))
+    def _project(self, which: int, hidden: Sequence[Tensor] | None, attention_mask: Tensor) -> Tensor:
+        pooled = read_layers(hidden, self.layers[which], attention_mask, self.pooling)
+        projected: Tensor = self.projections[which](pooled)
         return projected
 
 
@@ -124,6 +140,18 @@ def infonce_in_pool(anchors: Tensor, own: Tensor, other: Tensor, temperature: fl
         same = torch.eye(len(anchors), dtype=torch.bool, device=anchors.device)
         to_other = to_other.masked_fill(same, -math.inf)
     return (torch.cat([to_own, to_other], 1).logsumexp(1) - positive).mean()
+
+
+def infonce_in_batch(anchors: Tensor, own: Tensor, same: Tensor, temperature: float) -> Tensor:
+    """Mean over B of −log e^{⟨a_i, o_i⟩/τ} / Σ_j e^{⟨a_i, o_j⟩/τ} for (B, p) of unit length; j runs over the batch.
+
+    (B, B) `same` is True where line j has the text of line i: as j ≠ i it would be told apart from itself, and is left
+    out.
+    """
+    with full_precision(anchors):
+        scores = anchors @ own.T / temperature
+    twins = same & ~torch.eye(len(anchors), dtype=torch.bool, device=anchors.device)
+    return (scores.masked_fill(twins, -math.inf).logsumexp(1) - scores.diagonal()).mean()
 
 
 def nce(log_p: Tensor, rows: int) -> Tensor:

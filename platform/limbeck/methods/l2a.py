@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.config import Config
 from limbeck.encoding import Batch
@@ -35,7 +35,15 @@ from limbeck.methods.base import (
     evaluating,
 )
 from limbeck.methods.losses import divergence_rows, supervised_rows
-from limbeck.methods.masking import Masked, invent_inputs, logits_of, mask_id, no_generator, perplexity
+from limbeck.methods.masking import (
+    Masked,
+    equally_wide,
+    invent_inputs,
+    logits_of,
+    mask_id,
+    no_generator,
+    perplexity,
+)
 from limbeck.methods.reinforce import Selector
 from limbeck.models import Classifier, GeneratorConfig
 from limbeck.noise import RowNoise
@@ -159,9 +167,7 @@ class L2a:
     @torch.no_grad()
     def _candidates(self, noise: RowNoise) -> Batch:
         """B·c sentences after the resampling sweeps, as wide as the widest of all workers: a row's noise is as wide."""
-        parts, batch = self._parts, self._parts.pool.read(self._seeds(noise))
-        widths = parts.gather(torch.tensor([batch.input_ids.shape[1]], device=batch.input_ids.device))
-        batch = padded(batch, int(widths.max()), parts.vocabulary.pad)
+        batch = equally_wide(self._parts.pool.read(self._seeds(noise)), self._parts)
         streams = noise.repeated(self._config.candidates)
         for _ in range(self._config.sweeps):
             batch, _ = self._sweep(batch, streams)
@@ -289,19 +295,3 @@ def read_first(classifier: Classifier, batch: Batch) -> tuple[Tensor, Tensor]:
     )
     assert out.hidden is not None
     return out.logits.float(), out.hidden[-1][:, 0].float()
-
-
-def padded(batch: Batch, width: int, pad: int) -> Batch:
-    """The batch with pads up to `width` tokens."""
-
-    def wider(x: Tensor, value: int) -> Tensor:
-        return nn.functional.pad(x, (0, width - x.shape[1]), value=value)
-
-    types = batch.token_type_ids
-    return replace(
-        batch,
-        input_ids=wider(batch.input_ids, pad),
-        attention_mask=wider(batch.attention_mask, 0),
-        token_type_ids=None if types is None else wider(types, 0),
-        maskable=wider(batch.maskable, 0),
-    )

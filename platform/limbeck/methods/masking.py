@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.encoding import Batch
+from limbeck.encoding import Batch, padded
 from limbeck.errors import Problem
 from limbeck.methods.base import Invented, Parts, Setting
 from limbeck.models import Classifier, Generator, Output
@@ -33,6 +33,12 @@ class Masked:
     """(B, n) bool."""
     counts: tuple[int, ...]
     """Hidden tokens of each row; they sum to P."""
+
+
+def equally_wide(batch: Batch, parts: Parts) -> Batch:
+    """The batch as wide as the widest of all workers', so that a row's noise is as wide on each."""
+    widths = parts.gather(torch.tensor([batch.input_ids.shape[1]], device=batch.input_ids.device))
+    return padded(batch, int(widths.max()), parts.vocabulary.pad)
 
 
 def mask_tokens(batch: Batch, rate: float, mask_id: int, noise: RowNoise) -> Masked:

@@ -3,7 +3,14 @@
 from limbeck.models.classifier import Classifier, HubClassifier, Output, parameters, parameters_non_embedding
 from limbeck.models.families import ModelFacts, facts_of
 from limbeck.models.fitting import GeneratorFit, fit_generator
-from limbeck.models.generator import Generator, GeneratorConfig, load_generator, new_generator, save_generator
+from limbeck.models.generator import (
+    Generator,
+    GeneratorConfig,
+    generators_within,
+    load_generator,
+    new_generator,
+    save_generator,
+)
 from limbeck.models.loading import (
     class_names,
     load_base,
@@ -31,6 +38,7 @@ __all__ = [
     "class_names",
     "facts_of",
     "fit_generator",
+    "generators_within",
     "load_base",
     "load_classifier",
     "load_facts",

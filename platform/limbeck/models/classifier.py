@@ -33,6 +33,11 @@ class Classifier(Protocol):
         ...
 
     @property
+    def encoder(self) -> nn.Module:
+        """Embeddings and layers: all that `Output.hidden` depends on, and nothing else."""
+        ...
+
+    @property
     def layers(self) -> int:
         """Number of layers: `Output.hidden` holds one more."""
         ...
@@ -82,6 +87,12 @@ class HubClassifier(nn.Module):
     def embedding(self) -> nn.Embedding:
         """The table of word embeddings, (V, e): what `inputs_embeds` would be looked up from."""
         return cast(nn.Embedding, self.model.get_input_embeddings())
+
+    @property
+    def encoder(self) -> nn.Module:
+        """Embeddings and layers: all that `Output.hidden` depends on, and nothing else."""
+        parts = self.model.base_model.named_children()
+        return nn.ModuleList(part for name, part in parts if name != "pooler")
 
     @property
     def layers(self) -> int:

@@ -1,5 +1,6 @@
 """The masked language model that invents words."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from limbeck.config import Config
 from limbeck.errors import Problem, UserError
-from limbeck.models.families import FAMILIES, family_of, side_inputs
+from limbeck.models.families import FAMILIES, facts_of, family_of, side_inputs
 from limbeck.models.loading import SAFE, quiet, resolve, seeded
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ class GeneratorConfig(Config):
 
     base: str | None = None
     """Folder or hub id of a masked language model with the teacher's vocabulary. Default: the teacher's base."""
-    layers: PositiveInt = 3
-    """Layers kept, from the first on, of an encoder whose head is fitted here. A ready masked LM stays whole."""
+    layers: PositiveInt | None = 3
+    """Layers kept, from the first on, of an encoder whose head is fitted here; null keeps all. A ready masked LM stays
+    whole."""
     fit_updates: Annotated[int, Field(ge=0)] = 600
     fit_learning_rate: PositiveFloat = 5e-4
     fit_batch_size: PositiveInt = 32
@@ -35,6 +37,15 @@ class GeneratorConfig(Config):
     fit_max_tokens: Annotated[int, Field(ge=8, le=512)] = 64
     """Longer texts are cut."""
     seed: Annotated[int, Field(ge=0)] = 0
+
+
+def generators_within(config: Config) -> Iterator[GeneratorConfig]:
+    """Yield every generator that a group of settings asks for, at any depth."""
+    for _, value in config:
+        if isinstance(value, GeneratorConfig):
+            yield value
+        elif isinstance(value, Config):
+            yield from generators_within(value)
 
 
 class Generator(nn.Module):
@@ -51,6 +62,25 @@ class Generator(nn.Module):
     def embedding(self) -> nn.Embedding:
         """The table of word embeddings, (V, e), shared with the head."""
         return cast(nn.Embedding, self.model.get_input_embeddings())
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return facts_of(self.model.config).layers
+
+    @property
+    def width(self) -> int:
+        """d, the width of the hidden states; the embedding table may be narrower."""
+        return facts_of(self.model.config).hidden
+
+    def read(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return hidden states, (B, n, d) each, of ids, mask and segments: the k-th leaves layer k, the 0-th none."""
+        inputs = side_inputs(self.model.config, attention_mask, token_type_ids)
+        out = self.model.base_model(input_ids=input_ids, return_dict=True, output_hidden_states=True, **inputs)
+        states: tuple[Tensor, ...] = out.hidden_states
+        return states
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Return the last hidden states, (B, n, d), of ids, mask and segments, each (B, n)."""
@@ -83,10 +113,10 @@ def new_generator(
     dense = FAMILIES[settings.model_type].mlm_dense
     fresh = f"{dense}.weight" not in _weight_names(folder)
     if fresh:
-        if config.layers > settings.num_hidden_layers:
+        if (config.layers or 1) > settings.num_hidden_layers:
             what = f"{config.layers} layers, but {base} has {settings.num_hidden_layers}"
             raise UserError(Problem("generator.layers", what))
-        settings.num_hidden_layers = config.layers
+        settings.num_hidden_layers = config.layers or settings.num_hidden_layers
         settings.tie_word_embeddings = True
     with quiet(), seeded(seed):
         model = AutoModelForMaskedLM.from_pretrained(folder, config=settings, **SAFE)

@@ -3,7 +3,7 @@
 from limbeck.tasks.config import TASKS, FilesConfig, TaskConfig
 from limbeck.tasks.loading import describe_tasks, load_task
 from limbeck.tasks.splitting import subsample, text_key
-from limbeck.tasks.task import Examples, Source, Task
+from limbeck.tasks.task import Examples, Source, Task, reading
 
 __all__ = [
     "TASKS",
@@ -14,6 +14,7 @@ __all__ = [
     "TaskConfig",
     "describe_tasks",
     "load_task",
+    "reading",
     "subsample",
     "text_key",
 ]

@@ -79,6 +79,19 @@ class Task:
         return {"train": self.train, "selection": self.selection, "test": self.test, **self.others}
 
 
+def reading(task: Task, wanted: int) -> list[str]:
+    """About `wanted` texts to fit a masked LM on: the task's own and unlabelled ones in equal parts.
+
+    Left to their numbers, the unlabelled texts would drown the task's own, which are what the generator will rewrite.
+    """
+    own = [text for column in task.train.columns for text in column]
+    half = max(1, min(wanted // 2, len(task.unlabelled)))
+    if not task.unlabelled:
+        return own
+    spread = np.linspace(0, len(task.unlabelled) - 1, half).astype(int)
+    return own * max(1, round(half / len(own))) + [task.unlabelled[i] for i in spread]
+
+
 def fingerprint(classes: Sequence[str], splits: Mapping[str, Examples], unlabelled: Sequence[str] = ()) -> str:
     """Return 20 hexadecimal digits of the SHA-256 of the content. Names of splits count, their order does not."""
     digest = hashlib.sha256()
