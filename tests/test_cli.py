@@ -26,7 +26,7 @@ from limbeck.tasks import TaskConfig, load_task
 
 from .test_export import CLASSES, write_student
 
-COMMANDS = ["validate", "trial", "sweep", "sweeps", "leaderboard"]
+COMMANDS = ["validate", "trial", "sweep", "submit", "jobs", "logs", "stop", "doctor", "sweeps", "leaderboard"]
 COMMANDS += ["ablation", "confirm", "retention", "importances", "scaling", "costs", "dashboard"]
 COMMANDS += ["export", "evaluate", "predict", "tasks", "methods"]
 Run = Callable[..., tuple[int, str, str]]

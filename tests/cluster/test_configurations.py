@@ -2,7 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from limbeck.cluster.configurations import Configuration, Searched
-from limbeck.cluster.study import Mirror, Study, Verdict
+from limbeck.cluster.mirror import Mirror
+from limbeck.cluster.study import Study, Verdict
 from limbeck.plan import Plan
 
 MakePlan = Callable[..., Plan]

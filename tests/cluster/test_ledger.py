@@ -294,3 +294,19 @@ def test_resuming_tries_the_failed_trials_of_a_grid_again_and_a_searchs_not(
     search = Ledger(searched(make_plan), store, some(0), tmp_path / "other")
     search.take_up(rows)
     assert jobs(search) == []
+
+
+def test_what_a_trial_says_after_its_end_is_dropped(
+    make_plan: MakePlan, store: Store, reader: Reader, tmp_path: Path
+) -> None:
+    plan = make_plan(GRID)
+    begin(store, plan)
+    ledger = Ledger(plan, store, Known(plan), tmp_path)
+    ledger.enter_known()
+    job = jobs(ledger)[0]
+    ledger.started(job.trial)
+    ledger.reported(job.trial, report(0.5))
+    ledger.ended(job.trial, complete(0.9))
+    ledger.reported(job.trial, report(0.1, updates=4))
+    row = reader.trial("toy", job.trial)
+    assert (row.state, row.updates, row.metrics["retention"]) == ("complete", 2, 0.9)

@@ -15,7 +15,8 @@ from cluster_toys import TOY, ToyStock, toy_train
 
 from conftest import PLAN, WORKERS_PATH
 from limbeck.cluster.configurations import Searched
-from limbeck.cluster.study import Mirror, Study, Verdict
+from limbeck.cluster.mirror import Mirror
+from limbeck.cluster.study import Study, Verdict
 from limbeck.cluster.sweep import Site, run_sweep
 from limbeck.errors import UserError
 from limbeck.plan import Plan, parse_plan

@@ -5,7 +5,8 @@ from typing import Any
 import optuna
 import pytest
 
-from limbeck.cluster.study import Mirror, Study, Verdict
+from limbeck.cluster.mirror import Mirror
+from limbeck.cluster.study import Study, Verdict
 from limbeck.plan import Plan
 
 MakePlan = Callable[..., Plan]

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from limbeck import __version__
-from limbeck.cli import analysis, catalogue, dashboard, models, plans, results, sweep
+from limbeck.cli import analysis, catalogue, dashboard, doctor, jobs, models, plans, results, sweep
 from limbeck.cli.places import EPILOG, HelpFormatter
 from limbeck.errors import UserError
 
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"limbeck {__version__}")
     parser.add_argument("--verbose", action="store_true", help="show what the libraries underneath say, too")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (plans, sweep, results, analysis, dashboard, models, catalogue):
+    for group in (plans, sweep, jobs, doctor, results, analysis, dashboard, models, catalogue):
         group.register(commands)
     return parser
 

@@ -59,10 +59,10 @@ def _run(arguments: argparse.Namespace) -> int:
 def _new(arguments: argparse.Namespace) -> "Plan":
     if arguments.plan is None:
         raise UserError(Problem("sweep", "give a plan file, the name of a shipped plan, or --resume NAME"))
-    return load(arguments, _extra(arguments))
+    return load(arguments, extra(arguments))
 
 
-def _extra(arguments: argparse.Namespace) -> tuple[str, ...]:
+def extra(arguments: argparse.Namespace) -> tuple[str, ...]:
     """Return `--trials` and `--name` as changes to the plan."""
     trials = () if arguments.trials is None else (f"search.trials={arguments.trials}",)
     return trials if arguments.name is None else (*trials, f"name={json.dumps(arguments.name)}")
@@ -81,7 +81,7 @@ def _resumed(arguments: argparse.Namespace, where: Places) -> "Plan":
             raise UserError(Problem("--resume", "a resumed sweep keeps its plan: leave --set and --trials out"))
     else:
         arguments.name = name
-        if load(arguments, _extra(arguments)).hash != plan.hash:
+        if load(arguments, extra(arguments)).hash != plan.hash:
             what = f"differs from the plan sweep {name} was started with; leave it out, or give a new --name"
             raise UserError(Problem(arguments.plan, what))
     return plan

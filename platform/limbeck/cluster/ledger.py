@@ -14,6 +14,7 @@ import numpy as np
 from limbeck.cluster.configurations import Configuration, Configurations, Kept
 from limbeck.cluster.early import Halving
 from limbeck.cluster.messages import End, Report, request_stop
+from limbeck.cluster.spool import PatientStore
 from limbeck.cluster.study import Verdict
 from limbeck.plan import Plan
 from limbeck.store import NewTrial, Outcome, Store, TrialRow
@@ -71,7 +72,7 @@ class Ledger:
     def __init__(
         self,
         plan: Plan,
-        store: Store,
+        store: Store | PatientStore,
         configurations: Configurations,
         folder: Path,
         halving: Halving | None = None,

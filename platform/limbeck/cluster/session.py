@@ -7,11 +7,12 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from limbeck.cluster.slots import Resources
 from limbeck.errors import Problem, UserError
@@ -28,6 +29,18 @@ _QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
+_LOUD = (
+    "ray",
+    "ray.tune",
+    "ray.train",
+    "ray.data",
+    # These set levels of their own.
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
+OPEN = "anybody who reaches it can run code: start it with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN on all nodes"
+"""What to do about a cluster that asks for no token."""
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Trials share files, not objects; Ray would take 30 % of the memory."""
 
@@ -40,13 +53,13 @@ def connected(address: str | None) -> Iterator[None]:
     variables or its file, and they are never turned off here.
     """
     if ray.is_initialized():
-        with _environment(_QUIET), _quiet():
+        with environment(_QUIET), quiet():
             yield
         return
-    with _environment(_QUIET), _quiet():
+    with environment(_QUIET), quiet():
         try:
             folder = _start(address)
-            with _environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}), _polite_to_sigterm():
+            with environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}), _polite_to_sigterm():
                 yield
         except BaseException:
             ray.shutdown()
@@ -65,13 +78,37 @@ def _start(address: str | None) -> Path | None:
     }
     if address is None:
         context = ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
+        _close_token_file()
         return Path(context.address_info["session_dir"])
     try:
         ray.init(address=address, runtime_env={"env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0"}}, **common)
+    except AuthenticationError:
+        raise UserError(refused_token(address)) from None
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(Problem("--address", f"no Ray cluster answers at {address}: {said[0]}")) from None
+        ask = "is it up, and is RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, the cluster's?"
+        raise UserError(Problem("--address", f"no Ray cluster answers at {address} ({said[0]}): {ask}")) from None
     return None
+
+
+def _close_token_file() -> None:
+    """Keep the token that Ray makes for its user from other users of this machine: Ray leaves it readable."""
+    # Somebody else's file stays as it is.
+    with suppress(OSError):
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
+
+
+def refused_token(address: str) -> Problem:
+    """Return what to do about a cluster that wants another token, or one at all."""
+    what = f"the cluster at {address} refuses the token: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the cluster's"
+    return Problem("--address", f"{what} (on its head: ~/.ray/auth_token)")
+
+
+def sends_tokens() -> bool:
+    """Say whether this process sends a token to Ray; one that does not is let in by open clusters only."""
+    from ray._raylet import AuthenticationMode, get_authentication_mode
+
+    return bool(get_authentication_mode() == AuthenticationMode.TOKEN)
 
 
 def nodes() -> list[Resources]:
@@ -80,18 +117,22 @@ def nodes() -> list[Resources]:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for this process and its children, and put back what was there."""
+def environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Set environment variables, or unset them by None, for this process and its children; put back what was there."""
     before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+    _set(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @contextmanager
@@ -112,9 +153,9 @@ def _leave(_: int, __: object) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence Ray's loggers: what users need to know is said by the sweep."""
-    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.data")]
+    loggers = [logging.getLogger(name) for name in _LOUD]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)

@@ -5,25 +5,21 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import optuna
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import InMemoryStorage, RDBStorage
-from optuna.study import StudyDirection
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
 
+from limbeck.cluster.mirror import Mirror, directions
 from limbeck.domains import Domain
 from limbeck.dotted import same
 from limbeck.noise import derived_seed
 from limbeck.plan import Plan
 from limbeck.sections import SearchConfig
-from limbeck.store.database import Address
 
-_LOCK_SECONDS = 60.0
 _DECIMALS = 12
 """Stepped ranges: 0.1 + 2 * 0.1 is to be 0.3, so that equal settings have equal names."""
 _STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -57,12 +53,12 @@ class Study:
     to answer, and a complete study survives there.
     """
 
-    def __init__(self, plan: Plan, mirror: "Mirror | None" = None) -> None:
+    def __init__(self, plan: Plan, mirror: Mirror | None = None) -> None:
         self._plan = plan
         self._mirror = mirror
         self._storage = InMemoryStorage()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._study = optuna.create_study(study_name=plan.name, storage=self._storage, directions=_directions(plan))
+        self._study = optuna.create_study(study_name=plan.name, storage=self._storage, directions=directions(plan))
         self._id = self._storage.get_study_id_from_name(plan.name)
 
     def restore(self) -> list[Asked]:
@@ -130,68 +126,6 @@ class Study:
     def _values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         vary = self._plan.vary
         return {path: _value(vary[path], params[path]) for path in vary if path in params}
-
-
-class Mirror:
-    """The study in the results database, in Optuna's own tables: readable by optuna-dashboard."""
-
-    def __init__(self, url: str, plan: Plan) -> None:
-        self._address = Address(url)
-        self._plan = plan
-        self._kept = 0
-
-    def trials(self) -> list[FrozenTrial]:
-        """Return what is kept, in order."""
-        found = self._storage.get_all_trials(self._study)
-        self._kept = len(found)
-        return found
-
-    def begin(self, trial: FrozenTrial) -> None:
-        """Keep a trial that has been asked for."""
-        if trial.number == self._kept:
-            self._storage.create_new_trial(self._study, template_trial=trial)
-            self._kept += 1
-
-    def end(self, trial: FrozenTrial) -> None:
-        """Keep how a trial ended."""
-        mine = self._storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
-        for step, value in trial.intermediate_values.items():
-            self._storage.set_trial_intermediate_value(mine, step, value)
-        self._storage.set_trial_state_values(mine, trial.state, trial.values)
-
-    def close(self) -> None:
-        """Give the connections back."""
-        if "_storage" in self.__dict__:
-            self._storage.remove_session()
-            self._storage.engine.dispose()
-
-    @cached_property
-    def _storage(self) -> RDBStorage:
-        local = self._address.file is not None
-        settings = {"connect_args": {"timeout": _LOCK_SECONDS}} if local else {"pool_pre_ping": True}
-        storage = RDBStorage(self._address.url.render_as_string(hide_password=False), engine_kwargs=settings)
-        if local:
-            # As the results' own connections: WAL is on already, and a commit need not wait for the disk.
-            event.listen(storage.engine, "connect", _do_not_wait_for_the_disk)
-            storage.engine.dispose()
-        return storage
-
-    @cached_property
-    def _study(self) -> int:
-        directions = _directions(self._plan)
-        optuna.create_study(
-            study_name=self._plan.name, storage=self._storage, directions=directions, load_if_exists=True
-        )
-        study: int = self._storage.get_study_id_from_name(self._plan.name)
-        return study
-
-
-def _directions(plan: Plan) -> list[StudyDirection]:
-    return [StudyDirection.MAXIMIZE if way == "max" else StudyDirection.MINIMIZE for way in plan.objectives.values()]
-
-
-def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
-    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _sampler(search: SearchConfig, number: int) -> optuna.samplers.BaseSampler:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,16 +11,18 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from limbeck.cache import Cache
-from limbeck.cluster import session
+from limbeck.cluster import probe, session
 from limbeck.cluster.configurations import Configurations, Known, Searched
 from limbeck.cluster.early import Halving
 from limbeck.cluster.engine import STANDARD, Engine
 from limbeck.cluster.ledger import Ledger, Standing
+from limbeck.cluster.mirror import Mirror
 from limbeck.cluster.prepare import preparing_threads, shared_specs
 from limbeck.cluster.progress import Beat, Board
 from limbeck.cluster.search import StoreCallback
 from limbeck.cluster.slots import check_disk, slots
-from limbeck.cluster.study import Mirror, Study
+from limbeck.cluster.spool import PatientStore, Spool
+from limbeck.cluster.study import Study
 from limbeck.cluster.tuning import Opening, run_trials
 from limbeck.cluster.worker import Setup
 from limbeck.errors import Problem, UserError
@@ -30,11 +33,13 @@ from limbeck.store import (
     NewSweep,
     NotLimbeckError,
     SchemaOlderError,
-    Store,
     TrialRow,
     open_reader,
     open_store,
 )
+from limbeck.store.health import database_state
+
+_ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ class _Sweep:
         self.recorded = False
         """Whether the sweep stands in the results."""
         self.heard: list[str] = []
+        self.spool = Spool(self.say, partial(database_state, site.database, timeout_seconds=_ANSWER_SECONDS))
 
     def say(self, line: str) -> None:
         """Print a line, above the bar where there is one."""
@@ -135,25 +141,31 @@ class _Sweep:
 
     def run(self, rows: Sequence[TrialRow] | None) -> SweepResult:
         """Run the plan; `rows` are the results of an earlier run of it, None where there was none."""
-        with open_store(self.site.database) as store, self._configurations() as configurations:
+        with (
+            open_store(self.site.database, clock=self.spool.clock) as database,
+            self._configurations() as configurations,
+        ):
+            store = PatientStore(database, self.spool)
             ledger = Ledger(self.plan, store, configurations, self.folder, self._halving(rows or ()), self.say)
             if rows is not None:
                 self.recorded = True
                 configurations.restore(ledger.take_up(rows))
                 ledger.enter_known()
-            if rows is None or ledger.left():
-                try:
+            try:
+                if rows is None or ledger.left():
                     self._run(store, ledger)
-                except (KeyboardInterrupt, SystemExit):
-                    return self._interrupted(ledger)
-            return self._finished(store, ledger)
+                return self._finished(store, ledger)
+            except (KeyboardInterrupt, SystemExit):
+                return self._interrupted(ledger)
 
-    def _run(self, store: Store, ledger: Ledger) -> None:
+    def _run(self, store: PatientStore, ledger: Ledger) -> None:
         plan, ours = self.plan, self.site.address is None
         cluster, limits = plan.cluster, tuple(plan.limits.items())
         setup = Setup(self.engine, self.site.cache_root, cluster.workers, cluster.cpus, cluster.gpus, limits)
         with session.connected(self.site.address), Board(self.console, next(iter(plan.objectives))) as board:
             nodes = session.nodes()
+            if not ours:
+                probe.check(self.site.home, self.site.database)
             at_once = min(slots(cluster, nodes), plan.trials)
             specs = tuple(spec.model_dump_json() for spec in shared_specs(plan))
             # On a machine of our own nothing else runs yet, and an actor without CPUs may use them.
@@ -164,7 +176,11 @@ class _Sweep:
                 self._record(store, ledger, {"prepared": self.heard, "trials_at_once": at_once, "nodes": len(nodes)})
                 board.open(ledger.standing())
 
-            beat = Beat(lambda: board.show(ledger.standing()), lambda: self._alive(store))
+            def look() -> None:
+                board.show(ledger.standing())
+                self.spool.retry()
+
+            beat = Beat(look, lambda: self._alive(store))
             try:
                 run_trials(ledger, setup, opening, StoreCallback(ledger, opened, self.say, beat), at_once)
             except BaseException:
@@ -173,7 +189,7 @@ class _Sweep:
                 raise
             board.close(ledger.standing())
 
-    def _record(self, store: Store, ledger: Ledger, facts: dict[str, Any]) -> None:
+    def _record(self, store: PatientStore, ledger: Ledger, facts: dict[str, Any]) -> None:
         """Let the sweep stand in the results: not before it is clear that it can run."""
         plan = self.plan
         if self.recorded:
@@ -184,7 +200,7 @@ class _Sweep:
             ledger.enter_known()
         store.add_notes(plan.name, facts)
 
-    def _alive(self, store: Store) -> None:
+    def _alive(self, store: PatientStore) -> None:
         if self.recorded:
             store.heartbeat(self.plan.name)
 
@@ -193,7 +209,7 @@ class _Sweep:
         if self.plan.kind != "search":
             yield Known(self.plan)
             return
-        mirror = Mirror(self.site.database, self.plan)
+        mirror = Mirror(self.site.database, self.plan, self.spool.write)
         try:
             yield Searched(self.plan, Study(self.plan, mirror), self.say)
         finally:
@@ -213,11 +229,12 @@ class _Sweep:
                 halving.goes_on(trial, updates / totals[trial], value)
         return halving
 
-    def _finished(self, store: Store, ledger: Ledger) -> SweepResult:
+    def _finished(self, store: PatientStore, ledger: Ledger) -> SweepResult:
         standing = ledger.standing()
         nothing_worked = standing.failed and standing.failed == standing.ended
         state: Literal["complete", "failed"] = "failed" if nothing_worked else "complete"
         store.set_sweep_state(self.plan.name, state)
+        self.spool.flush()
         return SweepResult(self.plan.name, state, standing)
 
     def _interrupted(self, ledger: Ledger) -> SweepResult:

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, make_url
@@ -118,15 +119,28 @@ def reading_engine(address: Address, timeout_seconds: float) -> Engine:
     return engine
 
 
-def _server_engine(address: Address, timeout_seconds: float) -> Engine:
+def server_settings(timeout_seconds: float) -> dict[str, Any]:
+    """Return how to connect to a server: for how long to try, and when to give a silent connection up."""
     wait_ms = int(timeout_seconds * 1000)
+    return {
+        "connect_timeout": max(2, int(timeout_seconds)),
+        "options": f"-c lock_timeout={wait_ms}",
+        # Without these a server that vanished behind a firewall would be waited for a quarter of an hour.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": wait_ms,
+    }
+
+
+def _server_engine(address: Address, timeout_seconds: float) -> Engine:
     try:
         return create_engine(
             address.url,
             json_serializer=dump_json,
             hide_parameters=True,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": max(2, int(timeout_seconds)), "options": f"-c lock_timeout={wait_ms}"},
+            connect_args=server_settings(timeout_seconds),
         )
     except ModuleNotFoundError:
         what = "PostgreSQL needs its driver: pip install 'limbeck[postgresql]'"

@@ -1,0 +1,178 @@
+"""Writes that can wait: a database that is away for a while costs a sweep nothing."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from limbeck.errors import Problem
+from limbeck.store import (
+    DatabaseLockedError,
+    DatabaseUnreachableError,
+    NewSweep,
+    NewTrial,
+    Outcome,
+    Store,
+    StoreError,
+    SweepState,
+    TrialState,
+)
+
+Array = np.ndarray[Any, Any]
+Act = Callable[[], None]
+AWAY = (DatabaseUnreachableError, DatabaseLockedError)
+RETRY_SECONDS = 5.0
+PATIENCE_SECONDS = 900.0
+"""How long a sweep that has nothing else left to do waits for its database."""
+
+
+class Spool:
+    """Does writes in the order they come. What the database cannot take now waits in memory, with its time.
+
+    Nothing is lost with this process either: a trial's results lie in its folder, and a resumed sweep reads them there.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        answers: Callable[[], object],
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`answers` raises a StoreError, soon, while the database is away."""
+        self._say = say
+        self._answers = answers
+        self._clock = clock
+        self._sleep = sleep
+        self._waiting: deque[tuple[float, Act]] = deque()
+        self._due = 0.0
+        self._then: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many writes wait."""
+        return len(self._waiting)
+
+    def clock(self) -> float:
+        """Return the time, for the store: of a write that waited, the time it came."""
+        return self._clock() if self._then is None else self._then
+
+    def write(self, act: Act) -> None:
+        """Do a write now, or let it wait behind others."""
+        if not self._waiting:
+            try:
+                act()
+                return
+            except AWAY as error:
+                self._say(f"{error}. Trials go on; what they tell is written when the database answers")
+                self._due = self._clock() + RETRY_SECONDS
+        self._waiting.append((self._clock(), act))
+        self.retry()
+
+    def retry(self) -> None:
+        """Do what waits, when it is time to try again."""
+        if self._waiting and self._clock() >= self._due:
+            with suppress(*AWAY):
+                self._catch_up()
+
+    def flush(self) -> None:
+        """Do what waits, however long the database takes. StoreError: it took too long."""
+        end = self._clock() + PATIENCE_SECONDS
+        while self._waiting:
+            try:
+                self._catch_up()
+            except AWAY as error:
+                if self._clock() >= end:
+                    what = (
+                        f"{self.waiting} writes still wait for the database ({error}); they are made up when the sweep"
+                    )
+                    raise StoreError(Problem("", f"{what} is resumed")) from None
+                self._sleep(RETRY_SECONDS)
+
+    def _catch_up(self) -> None:
+        count = self.waiting
+        self._due = self._clock() + RETRY_SECONDS
+        # A connection attempt may take long: a short question comes first.
+        self._answers()
+        try:
+            while self._waiting:
+                self._then, act = self._waiting[0]
+                act()
+                self._waiting.popleft()
+        finally:
+            self._then = None
+        self._say(f"the database answers again: {count} writes that waited are done")
+
+
+class PatientStore:
+    """A sweep's store whose writes can wait, all but the first."""
+
+    def __init__(self, store: Store, spool: Spool) -> None:
+        self._store = store
+        self._spool = spool
+
+    def add_sweep(self, sweep: NewSweep) -> None:
+        """Record a new sweep, now. StoreError: the name is taken, or the database is away."""
+        self._store.add_sweep(sweep)
+
+    def set_sweep_state(self, sweep: str, state: SweepState) -> None:
+        """Set a sweep's state."""
+        self._spool.write(lambda: self._store.set_sweep_state(sweep, state))
+
+    def heartbeat(self, sweep: str) -> None:
+        """Say that the sweep's driver is alive; a database that is away need not hear it later."""
+        if not self._spool.waiting:
+            with suppress(*AWAY):
+                self._store.heartbeat(sweep)
+
+    def add_notes(self, sweep: str, notes: Mapping[str, Any]) -> None:
+        """Add facts to a sweep's notes."""
+        self._spool.write(lambda: self._store.add_notes(sweep, notes))
+
+    def add_trials(self, sweep: str, trials: Sequence[NewTrial]) -> None:
+        """Record waiting trials."""
+        self._spool.write(lambda: self._store.add_trials(sweep, trials))
+
+    def start_trial(self, sweep: str, trial: str) -> None:
+        """Set a trial running."""
+        self._spool.write(lambda: self._store.start_trial(sweep, trial))
+
+    def record_progress(
+        self,
+        sweep: str,
+        trial: str,
+        updates: int,
+        updates_total: int,
+        seconds: float,
+        metrics: Mapping[str, float],
+        examples: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Record how far a running trial is."""
+        self._spool.write(
+            lambda: self._store.record_progress(sweep, trial, updates, updates_total, seconds, metrics, examples)
+        )
+
+    def finish_trial(self, sweep: str, trial: str, state: TrialState, outcome: Outcome | None = None) -> None:
+        """Record how a trial ended."""
+        self._spool.write(lambda: self._store.finish_trial(sweep, trial, state, outcome))
+
+    def add_predictions(
+        self,
+        sweep: str,
+        trial: str,
+        predictions: Mapping[str, Array],
+        *,
+        task: str | None = None,
+        teacher: str | None = None,
+    ) -> None:
+        """Keep a trial's logits."""
+        self._spool.write(lambda: self._store.add_predictions(sweep, trial, predictions, task=task, teacher=teacher))
+
+    def add_reference(
+        self, task: str, teacher: str, labels: Mapping[str, Array], predictions: Mapping[str, Array]
+    ) -> None:
+        """Keep a task's gold labels and a teacher's logits, once for all trials."""
+        self._spool.write(lambda: self._store.add_reference(task, teacher, labels, predictions))

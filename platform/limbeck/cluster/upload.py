@@ -1,0 +1,144 @@
+"""What travels to a cluster with a sweep: the package, the plan, and the files it names beside itself. One archive."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import limbeck
+from limbeck.archives import MODELS
+from limbeck.errors import Problem, UserError
+from limbeck.plan import Plan
+from limbeck.yaml_strict import mapping
+
+LIMIT_BYTES = 100 * 2**20
+"""What Ray's job server takes."""
+PLAN_FILE = "plan.yaml"
+EXCLUDED = frozenset(
+    {".git", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+    | {".ipynb_checkpoints", ".DS_Store", "_shipped"}
+)
+"""Names of files and folders that stay here. Plans travel by their text, and dashboards stay at home."""
+_MODELS_AND_DATA = ("hub", "base", "checkpoint")
+"""Fields of a plan that may name a folder instead of something on the hub."""
+_OFFENDERS = 5
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_MIB = 2**20
+
+Item = tuple[str, Path | bytes]
+"""A name inside the archive, and what stands under it."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An archive, small enough to be taken."""
+
+    data: bytes
+    names: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """Its size as people read it."""
+        return f"{len(self.data) / _MIB:.1f} of {LIMIT_BYTES / _MIB:.0f} MiB in {len(self.names)} files"
+
+
+def pack(plan: Plan | None, folder: Path, limit_bytes: int = LIMIT_BYTES) -> Upload:
+    """Pack the installed package, and with a plan its text and the files below `folder` that it names.
+
+    Equal content makes equal bytes, so that Ray uploads it once. UserError: a file is missing or lies outside `folder`,
+    or the archive would be larger than the cluster takes; then the largest files are named.
+    """
+    items = list(_package())
+    if plan is not None:
+        items.append((PLAN_FILE, plan.text.encode()))
+        items += _beside(plan, folder)
+    buffer, sizes = io.BytesIO(), {}
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, source in items:
+            before = buffer.tell()
+            _add(archive, name, source)
+            sizes[name] = buffer.tell() - before
+            if buffer.tell() > limit_bytes:
+                raise UserError(*_too_large(items, sizes, limit_bytes))
+    return Upload(buffer.getvalue(), tuple(sizes))
+
+
+def _add(archive: zipfile.ZipFile, name: str, source: Path | bytes) -> None:
+    # Times would make equal content differ.
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    if isinstance(source, bytes):
+        archive.writestr(entry, source)
+        return
+    entry.file_size = source.stat().st_size
+    with source.open("rb") as file, archive.open(entry, "w") as out:
+        while block := file.read(_MIB):
+            out.write(block)
+
+
+def _too_large(items: list[Item], sizes: dict[str, int], limit_bytes: int) -> list[Problem]:
+    """Name the largest files: packed size where they were reached, plain size otherwise."""
+    for name, source in items:
+        if name not in sizes:
+            sizes[name] = len(source) if isinstance(source, bytes) else source.stat().st_size
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:_OFFENDERS]
+    way_out = "keep large files on a storage that every node sees, and name them by their absolute path"
+    told = Problem("upload", f"larger than the {limit_bytes / _MIB:.0f} MiB that a cluster takes; {way_out}. Largest:")
+    return [told, *(Problem(f"  {name}", f"{sizes[name] / _MIB:.1f} MiB") for name in largest)]
+
+
+def _package() -> Iterator[Item]:
+    root = Path(limbeck.__file__).parent
+    for path in _files(root):
+        yield (PurePosixPath("limbeck") / path.relative_to(root).as_posix()).as_posix(), path
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yield every file below a folder that is not excluded, in the order of names."""
+    for path in sorted(root.iterdir()):
+        if path.name in EXCLUDED:
+            continue
+        if path.is_dir():
+            yield from _files(path)
+        elif path.is_file():
+            yield path
+
+
+def _beside(plan: Plan, folder: Path) -> list[Item]:
+    """Return what the plan names by relative paths: those would mean nothing on another machine."""
+    found: dict[str, Path] = {}
+    problems: list[Problem] = []
+    for where, name, needed in _named(mapping(plan.text, plan.name), ()):
+        path = folder / name
+        if not path.exists():
+            if needed:
+                problems.append(Problem(where, f"no such file here: {name}"))
+        elif not path.resolve().is_relative_to(folder.resolve()):
+            what = f"{name} lies outside {folder}: submit from a folder above it, or give a path that every node sees"
+            problems.append(Problem(where, what))
+        elif path.is_dir():
+            found |= {file.relative_to(folder).as_posix(): file for file in _files(path)}
+        else:
+            found[path.relative_to(folder).as_posix()] = path
+    if problems:
+        raise UserError(*problems)
+    return sorted(found.items())
+
+
+def _named(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str, bool]]:
+    """Yield where a plan names something by a relative path, the path, and whether it must be a file."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _named(item, (*path, *key.split(".")))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _named(item, path)
+    elif isinstance(value, str) and not Path(value).is_absolute():
+        words = [word for word in path if word != "choice"]
+        if "files" in words[-2:-1]:
+            yield ".".join(path), value, True
+        elif words and words[-1] in _MODELS_AND_DATA and value not in MODELS:
+            yield ".".join(path), value, False
