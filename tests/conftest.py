@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Read once, when the hub's library is first imported, which the collection of some tests does already.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Threads wait for each other by turning in circles: at the size of a toy that takes most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import platformdirs
 import pytest

@@ -41,7 +41,7 @@ class Ad2Config(MethodConfig):
     name: Literal["ad2"] = "ad2"
     steps: PositiveInt = 1
     """K: ascent steps."""
-    step_size: PositiveFloat = 0.5
+    step_size: PositiveFloat = 0.1
     """η: size of a step over the whole example, in the measure of `norm`. One word's embedding is about 1 long."""
     norm: Norm = "l2"
     """l2: Frobenius norm of an example's perturbation; linf: its largest number."""
@@ -204,7 +204,8 @@ class _Differentiated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, towards: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, *(None if g is None else towards * g for g in ctx.gradients))
+        # In place: nobody else has them, and new memory for all of a student's weights costs more than the product.
+        return (None, None, *(None if g is None else g.mul_(towards) for g in ctx.gradients))
 
 
 def differentiated(value: Tensor, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
