@@ -160,7 +160,8 @@ def add_study(url: str) -> None:
     connection = sqlite3.connect(url.removeprefix("sqlite:///"))
     states = {"complete": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
     with connection:
-        found = connection.execute('SELECT number, state, "values", score, started, finished FROM limbeck_trials')
+        asked = 'SELECT number, state, "values", score, started, finished FROM limbeck_trials WHERE sweep = ?'
+        found = connection.execute(asked, (SWEEP,))
         for number, state, values, score, started, finished in found.fetchall():
             times = [f"{datetime.fromtimestamp(t, UTC):%Y-%m-%d %H:%M:%S.%f}" for t in (started, finished)]
             trial = (number + 1, number, study_id, states[state], *times)

@@ -1,0 +1,268 @@
+"""The dashboard as people use it: in a browser, from the command line's own server."""
+
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.students import write_student
+
+from limbeck.store import Outcome, open_reader, open_store
+
+from .browsing import PATIENCE_MS, needs_browser, served
+from .demo import HOSTILE, build
+
+pytestmark = needs_browser
+WIDE, NARROW = {"width": 1440, "height": 1000}, {"width": 768, "height": 900}
+REMEMBER = "window.kept = [...document.querySelectorAll('[data-testid=stMetric], [data-testid=stDataFrame] canvas')]"
+ROW, HEADER = 35, 36
+"""Heights of a table's rows and header in pixels: tables are drawn on a canvas."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(home: Path) -> Iterator[str]:
+    with served(home) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def context(browser: Any) -> Iterator[Any]:
+    """One for all tests: what has been loaded once stays in its cache."""
+    context = browser.new_context(viewport=WIDE, accept_downloads=True)
+    context.set_default_timeout(PATIENCE_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: Any) -> Iterator[Any]:
+    """A new page, held to asking nothing of other servers."""
+    asked: list[str] = []
+    page = context.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    page.close()
+    assert [url for url in asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))] == []
+
+
+def best(home: Path) -> Any:
+    from limbeck.report import leaderboard
+
+    with open_reader(f"sqlite:///{home / 'limbeck.db'}") as reader:
+        return reader.trial("mate", leaderboard(reader, "mate")[0].trial)
+
+
+def settled(page: Any) -> None:
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+
+
+def click_row(page: Any, row: int, seen: Callable[[], bool]) -> None:
+    """Tick a row of the first table; again where it was not drawn yet, until something is seen of it."""
+    table = page.get_by_test_id("stDataFrame").first
+    for _ in range(10):
+        table.click(position={"x": 18, "y": HEADER + ROW * row + ROW // 2})
+        for _ in range(20):
+            page.wait_for_timeout(100)
+            if seen():
+                return
+    raise AssertionError("the table takes no clicks")
+
+
+def test_from_the_overview_to_a_sweep_to_a_trial(page: Any, site: str, home: Path) -> None:
+    page.goto(site)
+    page.get_by_text("Sweeps running").wait_for()
+    settled(page)
+    click_row(page, 0, lambda: "/sweep?" in page.url)
+    page.wait_for_url(re.compile(r"/sweep\?.*sweep=mate"))
+    page.get_by_text("Stopped early", exact=True).wait_for()
+    settled(page)
+    opens = page.get_by_role("link", name="Open this trial")
+    click_row(page, 0, lambda: opens.count() > 0)
+    opens.click()
+    page.wait_for_url(re.compile(rf"/trial\?.*trial={best(home).trial}"))
+    page.get_by_text("Losses by part").wait_for()
+    page.go_back()
+    page.get_by_text("Stopped early", exact=True).wait_for()
+    settled(page)
+    page.go_back()
+    page.get_by_text("Sweeps running").wait_for()
+
+
+def test_a_view_is_chosen_and_taken_back(page: Any, site: str) -> None:
+    page.goto(f"{site}/sweep?sweep=mate")
+    page.get_by_role("radio", name="Importance").click()
+    page.get_by_text("PED-ANOVA").wait_for()
+    page.wait_for_url(re.compile("view=Importance"))
+    settled(page)
+    page.go_back()
+    page.get_by_label("Order").wait_for()
+    assert "view" not in page.url
+
+
+def test_a_leaderboard_is_reached_by_keyboard(page: Any, site: str, home: Path) -> None:
+    page.goto(f"{site}/sweep?sweep=mate")
+    page.get_by_role("textbox", name="Filter").focus()
+    page.get_by_test_id("stDataFrame").wait_for()
+    settled(page)
+    opens = page.get_by_role("link", name="Open this trial")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName === 'CANVAS'"):
+            break
+    for key in ("ArrowDown", "Shift+Space"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(200)
+    opens.wait_for()
+
+
+def test_a_filter_by_keyboard_stands_in_the_address(page: Any, site: str) -> None:
+    page.goto(f"{site}/sweep?sweep=mate")
+    box = page.get_by_role("textbox", name="Filter")
+    box.focus()
+    page.keyboard.type("state = failed")
+    page.keyboard.press("Enter")
+    page.get_by_text("3 of 36 trials").wait_for()
+    page.wait_for_url(re.compile("filter=state"))
+    page.reload()
+    page.get_by_text("3 of 36 trials").wait_for()
+    assert page.get_by_role("textbox", name="Filter").input_value() == "state = failed"
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("sweep?sweep=mate&view=History", "trial number"),
+        ("sweep?sweep=mate&view=Front", "On the line"),
+        ("ablations?sweep=mate-ablation&split=amazon", "Every configuration against the reference"),
+        ("retention?sweeps=sizes", "Growth with size"),
+        ("trial?sweep=mate&show=Resources", "read once when the trial ended"),
+        ("export?sweep=sizes", "From a terminal"),
+    ],
+)
+def test_deep_links_open_what_they_name(page: Any, site: str, address: str, words: str) -> None:
+    page.goto(f"{site}/{address}")
+    page.get_by_text(words).first.wait_for()
+    settled(page)
+    # The pages run inside the app: its navigation is there, and so is its sign-in.
+    assert page.get_by_role("link", name="Ablations").count() == 1
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def test_a_point_leads_to_its_trial(page: Any, site: str) -> None:
+    page.goto(f"{site}/sweep?sweep=sizes&view=History")
+    page.locator(".scatterlayer .point").first.wait_for()
+    settled(page)
+    page.wait_for_timeout(1500)
+    box = page.locator(".scatterlayer .trace").last.locator(".point").nth(3).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(300)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_url(re.compile(r"/trial\?.*sweep=sizes"))
+    page.get_by_text("Quality on the selection split").wait_for()
+
+
+def test_text_from_data_is_shown_and_never_run(page: Any, site: str) -> None:
+    from urllib.parse import quote
+
+    for address in (
+        "",
+        f"sweep?sweep={quote(HOSTILE)}",
+        f"trial?sweep={quote(HOSTILE)}&show=Log",
+        f"trial?sweep={quote(HOSTILE)}&show=Configuration",
+        "trial?sweep=mate&show=Tricks",
+    ):
+        page.goto(f"{site}/{address}")
+        settled(page)
+        page.wait_for_timeout(300)
+        assert page.title() != "1"
+        assert page.locator('img[src="x"]').count() == 0
+        assert page.locator('a[href="http://127.0.0.1/x"]').count() == 0
+    assert page.get_by_text('<img src=x onerror="document.title=1">').count() >= 1
+    assert page.locator("mark", has_text="tedious").count() == 1
+
+
+def test_a_running_sweep_moves_and_what_was_typed_stays(page: Any, site: str, home: Path) -> None:
+    page.goto(f"{site}/sweep?sweep=mate")
+    box = page.get_by_role("textbox", name="Filter")
+    box.fill("layers >= 1")
+    box.press("Enter")
+    running = page.get_by_test_id("stMetric").filter(has_text="Running")
+    running.get_by_text("2", exact=True).wait_for()
+    settled(page)
+    page.evaluate(REMEMBER)
+    url = f"sqlite:///{home / 'limbeck.db'}"
+    with open_store(url) as store, open_reader(url) as reader:
+        trial = reader.trials("mate", states=["running"], brief=True)[0].trial
+        store.finish_trial("mate", trial, "failed", Outcome(error="stopped by a test"))
+    running.get_by_text("1", exact=True).wait_for(timeout=20_000)
+    assert box.input_value() == "layers >= 1"
+    assert page.evaluate("window.kept.every(node => document.contains(node))"), "nothing was drawn anew: no flicker"
+
+
+def test_a_student_is_downloaded_and_loads(page: Any, site: str, home: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    trial = best(home)
+    folder = home / "mate" / trial.trial / "student"
+    write_student(folder, seed=3)
+    page.goto(f"{site}/export?sweep=mate&trial={trial.trial}")
+    page.get_by_test_id("stDownloadButton").wait_for()
+    settled(page)
+    with page.expect_download() as waiting:
+        page.get_by_test_id("stDownloadButton").get_by_role("button").click()
+    with zipfile.ZipFile(io.BytesIO(Path(waiting.value.path()).read_bytes())) as archive:
+        archive.extractall(tmp_path)
+    (unpacked,) = tmp_path.iterdir()
+    assert waiting.value.suggested_filename == f"{unpacked.name}.zip"
+    assert trial.trial in (unpacked / "README.md").read_text()
+    batch = AutoTokenizer.from_pretrained(unpacked)(["a good film"], return_tensors="pt")
+    with torch.no_grad():
+        answers = [
+            AutoModelForSequenceClassification.from_pretrained(place)(**batch).logits for place in (unpacked, folder)
+        ]
+    assert torch.equal(*answers)
+
+
+def test_pages_fit_narrow_and_wide_light_and_dark(page: Any, site: str) -> None:
+    sent = 0
+
+    def count(payload: str | bytes) -> None:
+        nonlocal sent
+        sent += len(payload)
+
+    page.on("websocket", lambda socket: socket.on("framereceived", count))
+    for address in ("", "sweep?sweep=mate", "retention?sweeps=sizes", "ablations?sweep=factors", "trial?sweep=mate"):
+        sent = 0
+        page.goto(f"{site}/{address}")
+        page.get_by_test_id("stDataFrame").or_(page.get_by_test_id("stPlotlyChart")).first.wait_for()
+        settled(page)
+        assert sent < 5e6
+        for viewport, scheme in ((WIDE, "light"), (NARROW, "dark")):
+            page.set_viewport_size(viewport)
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_timeout(200)
+            main = page.get_by_test_id("stMain")
+            assert main.evaluate("node => node.scrollWidth - node.clientWidth") <= 1, f"{address} scrolls sideways"
+            background = page.get_by_test_id("stApp").evaluate("node => getComputedStyle(node).backgroundColor")
+            parts = [int(part) for part in re.findall(r"\d+", background)[:3]]
+            assert (sum(parts) < 200) == (scheme == "dark")
+
+
+def test_a_missing_database_opens_by_itself(page: Any, tmp_path: Path) -> None:
+    with served(tmp_path) as site:
+        page.goto(f"{site}/sweep")
+        page.get_by_text("No results yet").wait_for()
+        assert list(tmp_path.iterdir()) == []
+        build(tmp_path)
+        page.get_by_text("Stopped early", exact=True).wait_for()
