@@ -1,6 +1,8 @@
 """What every test shares: the user's cache of pinned archives, and no hub."""
 
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 # Read once, when the hub's library is first imported, which the collection of some tests does already.
@@ -12,9 +14,22 @@ import platformdirs
 import pytest
 
 from limbeck.cache import Cache
+from postgres import Server
 
 
 @pytest.fixture(scope="session")
 def cache() -> Cache:
     """The cache of the user, so that archives are fetched once and not once a run."""
     return Cache(Path(os.environ.get("LIMBECK_CACHE") or platformdirs.user_cache_path("limbeck")))
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A PostgreSQL server of our own; skipped where none is installed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server(tmp_path_factory.mktemp("postgresql"), port)
+    server.start()
+    yield server
+    server.stop()

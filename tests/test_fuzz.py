@@ -255,9 +255,8 @@ def test_no_table_holds_a_formula_or_markup(cases: int) -> None:
         assert len(rows) == 2
         for row in rows:
             for found in row:
-                plain = found.lstrip()
-                assert plain[:1] not in ("=", "@") and found[:1] not in ("\t", "\r"), found
-                if plain[:1] in ("+", "-"):
+                if found.lstrip()[:1] in ("=", "+", "-", "@") or found[:1] in ("\t", "\r"):
+                    # Nothing but a number may begin so.
                     float(found)
         page = to_markdown(table)
         assert "<" not in page

@@ -1,43 +1,25 @@
-"""What is written comes back, on SQLite and (with LIMBECK_TEST_POSTGRESQL=url) on PostgreSQL."""
+"""What is written comes back, on SQLite and on PostgreSQL."""
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import StatementError
 
 from limbeck.store import NewSweep, NewTrial, Outcome, Reader, Store, StoreError, open_reader, open_store
-
-POSTGRESQL = os.environ.get("LIMBECK_TEST_POSTGRESQL")
-
-
-def _postgresql() -> Iterator[str]:
-    """A database of its own on the server, dropped afterwards."""
-    if not POSTGRESQL:
-        pytest.skip("set LIMBECK_TEST_POSTGRESQL=postgresql+psycopg://user@host/name to test on PostgreSQL")
-    server = make_url(POSTGRESQL)
-    admin = create_engine(server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS limbeck_test WITH (FORCE)"))
-        connection.execute(text("CREATE DATABASE limbeck_test"))
-    yield server.set(database="limbeck_test").render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text("DROP DATABASE limbeck_test WITH (FORCE)"))
-    admin.dispose()
+from postgres import Server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/new folder/limbeck.db"
-    else:
-        yield from _postgresql()
+        return f"sqlite:///{tmp_path}/new folder/limbeck.db"
+    server: Server = request.getfixturevalue("postgresql")
+    return server.new_database("limbeck_test")
 
 
 class Clock:
@@ -105,6 +87,18 @@ def test_sweeps_come_newest_first_with_their_counts_and_best(store: Store, reade
     assert (down.best, up.best) == (0.4, 0.6), "stopped and failed trials are no best"
     assert up.counts == {"complete": 2, "stopped": 1, "failed": 1, "waiting": 1}
     assert (up.trials, up.finished, up.failed) == (5, 3, 1)
+
+
+@pytest.mark.parametrize(("way", "kept"), [("max", 0.7), ("min", 0.9)])
+def test_what_a_sweep_cost_and_what_its_best_trial_keeps(store: Store, reader: Reader, way: str, kept: float) -> None:
+    store.add_sweep(NewSweep("s", "", "search", "movies", {"loss": way}))
+    assert reader.cost_and_retention("s", way) == (0.0, None)
+    ends = [("complete", 0.2, 0.9), ("complete", 0.5, 0.7), ("failed", 0.9, None), ("complete", None, 0.99)]
+    store.add_trials("s", [NewTrial(f"t{i}", i, "c", i) for i in range(len(ends))])
+    for i, (state, goal, retention) in enumerate(ends):
+        metrics = {} if goal is None else {"loss": goal}
+        store.finish_trial("s", f"t{i}", state, Outcome(metrics, retention, seconds=10.0))  # type: ignore[arg-type]
+    assert reader.cost_and_retention("s", way) == (40.0, kept)
 
 
 def test_a_trial_from_waiting_to_complete(store: Store, reader: Reader, clock: Clock) -> None:

@@ -106,9 +106,9 @@ def refused_token(address: str) -> Problem:
 
 def sends_tokens() -> bool:
     """Say whether this process sends a token to Ray; one that does not is let in by open clusters only."""
-    from ray._raylet import AuthenticationMode, get_authentication_mode
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
-    return bool(get_authentication_mode() == AuthenticationMode.TOKEN)
+    return bool(is_token_auth_enabled())
 
 
 def nodes() -> list[Resources]:
