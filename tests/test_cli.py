@@ -1,5 +1,6 @@
 """The command line: what it prints, where it prints it, and the code it ends with."""
 
+import argparse
 import contextlib
 import io
 import json
@@ -19,12 +20,11 @@ import pytest
 import limbeck
 from limbeck.cli import main
 from limbeck.cli.places import cache_root, places
-from limbeck.cli.plans import duration
+from limbeck.cli.plans import duration, load
 from limbeck.predictor import Predictor
 from limbeck.store import NewSweep, NewTrial, Outcome, StoreError, open_reader, open_store
 from limbeck.tasks import TaskConfig, load_task
-
-from .test_export import CLASSES, write_student
+from students import CLASSES, write_student
 
 COMMANDS = ["validate", "trial", "sweep", "submit", "jobs", "logs", "stop", "doctor", "sweeps", "leaderboard"]
 COMMANDS += ["ablation", "confirm", "retention", "importances", "scaling", "costs", "dashboard"]
@@ -78,10 +78,10 @@ def plan(data: Path) -> str:
 name: toy
 base:
   task: {{files: {{train: {data / "train.csv"}}}}}
-  teacher: {{base: {data / "encoder"}, epochs: 5, learning_rate: 1e-2}}
+  teacher: {{base: {data / "encoder"}, epochs: 12, learning_rate: 1e-2}}
   student: {{layers: 1}}
   method: kd
-  training: {{updates: 12, batch_size: 16, learning_rate: 1e-2, max_tokens: 16, precision: fp32}}
+  training: {{updates: 36, batch_size: 16, learning_rate: 1e-2, max_tokens: 16, precision: fp32}}
 """)
     return str(path)
 
@@ -223,7 +223,7 @@ def test_one_trial_without_ray_then_the_same_answer_again(run: Run, plan: str) -
     first = json.loads(out)
     assert first["metrics"]["test/accuracy"] > 0.8
     assert first["parameters"] == Predictor(Path(first["student"])).parameters
-    assert "update 12 of 12" in err
+    assert "update 36 of 36" in err
     code, out, err = run("trial", plan, "--json")
     assert json.loads(out) == first
     assert "--fresh" in err
@@ -445,3 +445,13 @@ def test_an_interrupted_sweep_says_how_to_go_on(plan: str, tmp_path: Path) -> No
     assert "Traceback" not in err
     with open_reader(database) as results:
         assert results.sweep("toy").state == "interrupted"
+
+
+def test_files_of_a_plan_are_named_so_that_a_later_resume_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("base: {task: {files: {train: rows.csv}}, method: kd}")
+    arguments = argparse.Namespace(plan="mine.yaml", overrides=[])
+    assert load(arguments, folder=Path.cwd()).base["task"]["files"] == {"train": str(tmp_path / "rows.csv")}
+    assert load(arguments).base["task"]["files"] == {"train": "rows.csv"}

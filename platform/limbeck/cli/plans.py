@@ -47,12 +47,16 @@ def register(commands: Commands) -> None:
     add_json(parser)
 
 
-def load(arguments: argparse.Namespace, extra: tuple[str, ...] = ()) -> "Plan":
-    """Read the plan with its changes, and say what it warns of."""
+def load(arguments: argparse.Namespace, extra: tuple[str, ...] = (), folder: Path | None = None) -> "Plan":
+    """Read the plan with its changes, and say what it warns of.
+
+    Names of files are taken from `folder`, so that processes elsewhere, and a later --resume, find them; without one
+    they stay as they are.
+    """
     from limbeck.plan import load_plan
     from limbeck.resources import find_plan
 
-    plan = load_plan(find_plan(arguments.plan), [*arguments.overrides, *extra])
+    plan = load_plan(find_plan(arguments.plan), [*arguments.overrides, *extra], folder)
     for warning in plan.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return plan
@@ -61,7 +65,7 @@ def load(arguments: argparse.Namespace, extra: tuple[str, ...] = ()) -> "Plan":
 def _validate(arguments: argparse.Namespace) -> int:
     from limbeck.misfits import plan_misfits
 
-    plan = load(arguments)
+    plan = load(arguments, folder=Path.cwd())
     if problems := plan_misfits(plan, cache()):
         raise UserError(*problems)
     cells = plan.cells()
@@ -121,7 +125,7 @@ def duration(seconds: float) -> str:
 
 
 def _trial(arguments: argparse.Namespace) -> int:
-    plan = load(arguments)
+    plan = load(arguments, folder=Path.cwd())
     spec = plan.spec({}, plan.seeds[0])
     folder = (places(arguments).folder / "trials" / plan.name / spec.id).absolute()
     if arguments.fresh:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limbeck.cli.places import Commands, Places, add_command, add_places, add_plan, cache, places
@@ -52,14 +53,14 @@ def _run(arguments: argparse.Namespace) -> int:
     if result.standing.failed:
         print(f"{result.standing.failed} of {result.standing.ended} trials failed; the table says why", file=sys.stderr)
     if result.standing.complete:
-        print(_next(plan.name, arguments))
+        print(_next(plan, arguments))
     return result.exit_code
 
 
 def _new(arguments: argparse.Namespace) -> "Plan":
     if arguments.plan is None:
         raise UserError(Problem("sweep", "give a plan file, the name of a shipped plan, or --resume NAME"))
-    return load(arguments, extra(arguments))
+    return load(arguments, extra(arguments), Path.cwd())
 
 
 def extra(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -81,16 +82,20 @@ def _resumed(arguments: argparse.Namespace, where: Places) -> "Plan":
             raise UserError(Problem("--resume", "a resumed sweep keeps its plan: leave --set and --trials out"))
     else:
         arguments.name = name
-        if load(arguments, extra(arguments)).hash != plan.hash:
+        if load(arguments, extra(arguments), Path.cwd()).hash != plan.hash:
             what = f"differs from the plan sweep {name} was started with; leave it out, or give a new --name"
             raise UserError(Problem(arguments.plan, what))
     return plan
 
 
-def _next(name: str, arguments: argparse.Namespace) -> str:
+def _next(plan: "Plan", arguments: argparse.Namespace) -> str:
     """Return what to type next, with the places that were given."""
-    given = [f" --{flag} {getattr(arguments, flag)}" for flag in ("home", "database") if getattr(arguments, flag)]
-    place = "".join(given)
-    return f"""next:
-  limbeck export {name} --format hf --to {name}-best{place}
-  limbeck leaderboard {name} --json{place}"""
+    given = {flag: getattr(arguments, flag) for flag in ("home", "database") if getattr(arguments, flag)}
+    if "@" in given.get("database", ""):
+        # It may hold a password, and what is printed is kept in logs.
+        given["database"] = "'…'"
+    place = "".join(f" --{flag} {value}" for flag, value in given.items())
+    proofs = {"ablation": "ablation", "search": "confirm"}
+    proof = [f"  limbeck {proofs[plan.kind]} {plan.name}{place}"] if plan.kind in proofs else []
+    export = f"  limbeck export {plan.name} --format hf --to {plan.name}-best{place}"
+    return "\n".join(["next:", *proof, export, f"  limbeck dashboard{place}"])
