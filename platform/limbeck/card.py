@@ -6,13 +6,14 @@ from pathlib import PurePath
 from typing import Any
 
 DEFAULT_TEACHER = "minilm-l6"
+_GRAPH = "onnx"
 
 
 def model_card(manifest: Mapping[str, Any]) -> str:
     """Return README.md for a model folder: the hub's metadata header, then Markdown."""
-    parts = [_header(manifest), _what(manifest), _use(manifest), _results(manifest), _size(manifest)]
-    parts += [_making(manifest), _limits(manifest), _licences(manifest)]
-    return _without_folders("\n\n".join(part.strip() for part in parts) + "\n", manifest)
+    parts = [_header(manifest), _what(manifest), _use(manifest), _results(manifest), _classes(manifest)]
+    parts += [_calibration(manifest), _size(manifest), _making(manifest), _limits(manifest), _licences(manifest)]
+    return _without_folders("\n\n".join(part.strip() for part in parts if part) + "\n", manifest)
 
 
 def _without_folders(text: str, manifest: Mapping[str, Any]) -> str:
@@ -26,20 +27,24 @@ def _without_folders(text: str, manifest: Mapping[str, Any]) -> str:
 def _header(manifest: Mapping[str, Any]) -> str:
     """The YAML header. Every value is written as JSON, which YAML reads without surprises."""
     task = manifest["task"]
-    value = manifest["export"][f"test/{task['metric']}"]
-    result = {
-        "task": {"type": "text-classification"},
-        "dataset": {"name": task["name"], "type": task["name"], "split": "test"},
-        "metrics": [{"type": task["metric"], "value": value}],
-    }
+    results = [
+        {
+            "task": {"type": "text-classification"},
+            "dataset": {"name": task["name"], "type": task["name"], "split": one["split"]},
+            "metrics": [{"type": task["metric"], "value": one["value"]}],
+        }
+        for one in manifest["export"]["results"]
+        if one["value"] is not None and one["split"] != "selection"
+    ]
+    graph = manifest["format"].startswith(_GRAPH)
     fields = {
-        "library_name": "transformers",
+        "library_name": _GRAPH if graph else "transformers",
         "pipeline_tag": "text-classification",
         "license": "other",
         "license_name": "see-the-sources-below",
-        "tags": ["limbeck", "knowledge-distillation", manifest["spec"]["method"]["name"]],
+        "tags": ["limbeck", "knowledge-distillation", manifest["spec"]["method"]["name"], *([_GRAPH] if graph else [])],
         "metrics": [task["metric"]],
-        "model-index": [{"name": f"{manifest['sweep']}-{manifest['trial']}", "results": [result]}],
+        "model-index": [{"name": f"{manifest['sweep']}-{manifest['trial']}", "results": results}],
     }
     return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in fields.items()), "---"])
 
@@ -47,11 +52,12 @@ def _header(manifest: Mapping[str, Any]) -> str:
 def _what(manifest: Mapping[str, Any]) -> str:
     task, spec = manifest["task"], manifest["spec"]
     kind = f"{len(task['classes'])} classes: {', '.join(task['classes'])}" if task["classes"] else "regression"
-    kept = manifest["retention"]
+    kept = manifest["export"]["retention"]
     sentence = "" if kept is None else f" On the held-out test split it keeps {kept:.1%} of its teacher's score."
     return (
         f"# {manifest['sweep']}: a small classifier for {task['name']}\n\n"
-        f"A text classifier ({kind}) distilled with `{spec['method']['name']}` from {_teacher(spec)}.{sentence}"
+        f"A text classifier ({kind}) distilled with `{spec['method']['name']}` from {_teacher(spec)}, here as "
+        f"{manifest['about']}.{sentence}"
     )
 
 
@@ -64,43 +70,106 @@ def _teacher(spec: Mapping[str, Any]) -> str:
 
 def _use(manifest: Mapping[str, Any]) -> str:
     texts = "text" if manifest["task"]["text_columns"] == 1 else "first, second"
-    return f"""## Use
+    if manifest["format"].startswith(_GRAPH):
+        code = f"""from onnxruntime import InferenceSession
+from transformers import AutoTokenizer
 
-```python
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+session = InferenceSession(f"{{folder}}/model.onnx")
+tokenizer = AutoTokenizer.from_pretrained(folder)
+wanted = [one.name for one in session.get_inputs()]
+batch = tokenizer({texts}, truncation=True, padding=True, return_tensors="np")
+logits = session.run(None, {{name: batch[name].astype("int64") for name in wanted}})[0]"""
+        code = code.replace("batch = tokenizer(text,", "batch = tokenizer([text],")
+        code = code.replace("batch = tokenizer(first, second,", "batch = tokenizer([first], [second],")
+    else:
+        code = f"""from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
 tokenizer = AutoTokenizer.from_pretrained(folder)
-logits = model(**tokenizer({texts}, truncation=True, return_tensors="pt")).logits
+logits = model(**tokenizer({texts}, truncation=True, return_tensors="pt")).logits"""
+    calibrated = manifest["export"]["calibration"]
+    divided = "" if calibrated is None else " Divide the logits by the temperature below before the softmax."
+    return f"""## Use
+
+```python
+{code}
 ```
 
-or `limbeck predict FOLDER < lines.txt`."""
+or `limbeck predict FOLDER < lines.txt`, or `limbeck serve FOLDER`, which do it for you.{divided}"""
 
 
 def _results(manifest: Mapping[str, Any]) -> str:
-    metrics, metric = manifest["metrics"], manifest["task"]["metric"]
-    splits = [name.split("/")[1] for name in metrics if name.startswith("teacher/") and name.endswith(f"/{metric}")]
-    order = sorted(splits, key=lambda s: (s != "test", s == "selection", s))
+    export, metric = manifest["export"], manifest["task"]["metric"]
     rows = [
-        [
-            split,
-            *(
-                _number(metrics.get(name))
-                for name in (f"{split}/{metric}", f"teacher/{split}/{metric}", f"{split}/retention")
-            ),
-            *(_number(metrics.get(f"{split}/{name}")) for name in ("agreement", "ece")),
-        ]
-        for split in order
+        [one["split"], _count(one["rows"]), *(_number(one[name]) for name in _COLUMNS)] for one in export["results"]
     ]
-    table = _table(["split", metric, "teacher", "retention", "agreement", "calibration error"], rows)
+    table = _table(["split", "rows", metric, "teacher", "retention", "agreement"], rows)
+    taken = [one["split"] for one in export["results"] if not one["measured"]]
+    foreign = f" The numbers on {', '.join(taken)} are those of the trial's end." if taken else ""
+    sentences = [
+        f"The selection split chose the student, the test split did not. The exported folder was reloaded in a new "
+        f"process for this table; its logits differ from the trained student's by at most {export['difference']:.1e} "
+        f"on the first test rows.{foreign}",
+        *_sureness(manifest),
+    ]
+    return f"## Results\n\n{table}\n\n" + "\n\n".join(sentences)
+
+
+_COLUMNS = ("value", "teacher", "retention", "agreement")
+
+
+def _sureness(manifest: Mapping[str, Any]) -> list[str]:
+    """Say how sure the retention is: over test examples, over seeds of the sweep, over fresh seeds."""
+    export, seed = manifest["export"], manifest["spec"]["seed"]
+    out = []
+    if export["retention"] is not None and export["retention_interval"] is not None:
+        low, high = export["retention_interval"]
+        out.append(
+            f"Retention on the test split: {_number(export['retention'])}, 95 % interval {_number(low)} to "
+            f"{_number(high)} over test examples, for this one student (seed {seed})."
+        )
+    others = {name: value for name, value in manifest["other_seeds"].items() if value is not None}
+    if others:
+        listed = ", ".join(f"{value:.4f} (seed {name})" for name, value in others.items())
+        out.append(f"The same settings with other seeds kept {listed}.")
+    if (confirmed := manifest["confirmed"]) is not None:
+        many = f"{confirmed['seeds']} seed{'s' if confirmed['seeds'] > 1 else ''}"
+        out.append(
+            f"On {many} that had no part in choosing these settings they kept {_number(confirmed['mean'])}, 95 % "
+            f"interval {_number(confirmed['low'])} to {_number(confirmed['high'])} (sweep `{confirmed['sweep']}`)."
+        )
+    return out
+
+
+def _classes(manifest: Mapping[str, Any]) -> str:
+    found = manifest["export"]["per_class"]
+    if not found:
+        return ""
+    rows = []
+    for one in found:
+        kept = one["recall"] / one["teacher"] if one["recall"] is not None and one["teacher"] else None
+        rows.append([one["name"], _count(one["rows"]), *map(_number, (one["recall"], one["teacher"], kept))])
+    table = _table(["class", "test rows", "recall", "teacher", "retention"], rows)
+    return f"## By class\n\nThe share of each class's test rows that is found:\n\n{table}"
+
+
+def _calibration(manifest: Mapping[str, Any]) -> str:
     export = manifest["export"]
-    return f"""## Results
+    fitted = export["calibration"]
+    if fitted is None:
+        return ""
+    rows = [
+        [one["split"], _number(one["ece"]), _number(one["ece_calibrated"])]
+        for one in export["results"]
+        if one["ece"] is not None
+    ]
+    table = _table(["split", "before", "after"], rows)
+    return f"""## Calibration
 
-{table}
+Probabilities are softmax(logits / {fitted["temperature"]:.4g}); this temperature was fitted on the {fitted["rows"]:,}
+rows of the {fitted["split"]} split and lies in `calibration.json`. The expected calibration error (15 bins):
 
-As measured when the trial ended. The selection split chose the student, the test split did not. The exported folder,
-reloaded in a new process, reaches {metric} {_number(export[f"test/{metric}"])} on the {export["rows"]:,} test rows; its
-logits differ from the trained student's by at most {export["difference"]:.1e}."""
+{table}"""
 
 
 def _size(manifest: Mapping[str, Any]) -> str:
@@ -112,28 +181,33 @@ def _size(manifest: Mapping[str, Any]) -> str:
             ("parameters outside embeddings", "parameters_non_embedding"),
         )
     ]
-    seconds = metrics.get("train_seconds")
-    words = "" if seconds is None else f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.2g}"
-    cost = f"\n\nTraining took {words} seconds, evaluations left out." if words else ""
-    return f"## Size and cost\n\n{_table(['', 'student', 'teacher'], rows)}{cost}{_latency(metrics)}"
+    table = _table(["", "student", "teacher"], rows)
+    folder = f"This folder holds {manifest['bytes'] / 1e6:.1f} MB."
+    return f"## Size, time and cost\n\n{table}\n\n{folder}\n\n{_latency(manifest)}\n\n{_cost(manifest)}"
 
 
-def _latency(metrics: Mapping[str, float | None]) -> str:
-    """Say how long the student takes, for every batch size that was measured."""
-    sizes = sorted(int(name.split("/")[1].removeprefix("batch")) for name in metrics if name.endswith("/p50"))
-    lines = [
-        f"- {size} text{'s' if size > 1 else ''} of median length at once: "
-        f"{_milliseconds(metrics, size, 'p50')} (p50), {_milliseconds(metrics, size, 'p95')} (p95)"
-        for size in sizes
-    ]
-    if not lines:
+def _latency(manifest: Mapping[str, Any]) -> str:
+    """Say how long an answer takes, for every batch size that was measured, and where that was."""
+    found = manifest["export"]["latency_ms"]
+    sizes = sorted(int(name.removeprefix("batch").removesuffix("/p50")) for name in found if name.endswith("/p50"))
+    rows = [[str(n), *(f"{found[f'batch{n}/{share}']:.3g} ms" for share in ("p50", "p95"))] for n in sizes]
+    threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
+    return f"Time of one forward pass in {found['runtime']} with {threads} on {found['machine']}:\n\n" + _table(
+        ["texts of median length at once", "p50", "p95"], rows
+    )
+
+
+def _cost(manifest: Mapping[str, Any]) -> str:
+    seconds = manifest["metrics"].get("train_seconds")
+    if seconds is None:
         return ""
-    return "\n\nTime of one forward pass in torch, on the machine and threads of the trial:\n\n" + "\n".join(lines)
+    whole = manifest["sweep_seconds"]
+    sweep = "" if whole is None else f"; all trials of its sweep together {_seconds(whole)}"
+    return f"Training took {_seconds(seconds)} seconds, evaluations left out{sweep}."
 
 
-def _milliseconds(metrics: Mapping[str, float | None], size: int, share: str) -> str:
-    value = metrics.get(f"latency_ms/batch{size}/{share}")
-    return "–" if value is None else f"{value:.3g} ms"
+def _seconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _making(manifest: Mapping[str, Any]) -> str:
@@ -165,7 +239,14 @@ def _limits(manifest: Mapping[str, Any]) -> str:
             "repetition may come out lower."
         )
     if manifest["task"]["classes"]:
-        lines.append("Its probabilities are those of the network, not calibrated afterwards.")
+        lines.append(
+            "Its probabilities are calibrated for text like the selection split's; elsewhere they may mislead."
+        )
+    if manifest["format"] == "onnx-int8":
+        lines.append(
+            "Activations are quantised by batch, so what shares a batch moves a text's logits: by up to "
+            f"{manifest['export']['drift']:.2g} between a text alone and the same text in a batch of 32."
+        )
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
