@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from limbeck.cache import Cache
 from limbeck.cluster.engine import Engine, Say
 from limbeck.noise import derived_seed
+from limbeck.store import TrialRow
 from limbeck.trial import TrialSpec
 from limbeck.worker import Progress, Result, TrialFailed, Worker
 
@@ -51,7 +53,9 @@ class ToyStock:
 
 def toy_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None:
     """`training.updates` updates of `training.rows` milliseconds each, evaluated `training.evaluations` times."""
-    state = worker.folder / f"state-{worker.rank}.json"
+    # Averages make all ranks equal: what the first one wrote is good for all.
+    state = worker.folder / "state-0.json"
+    (worker.folder / f"pid-{worker.rank}").write_text(str(os.getpid()))
     at = json.loads(state.read_text()) if state.is_file() else {"updates": 0, "sum": 0.0, "seconds": 0.0, "resumed": []}
     if at["updates"]:
         at["resumed"].append(at["updates"])
@@ -65,7 +69,10 @@ def toy_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None
         worker.average([noise])
         at["sum"] += float(noise)
         if at["updates"] in points:
-            state.write_text(json.dumps(at))
+            if not worker.rank:
+                work = worker.folder / ".state"
+                work.write_text(json.dumps(at))
+                work.rename(state)
             trouble(spec.training.weight_decay, worker)
             worker.report(Progress(at["updates"], total, at["seconds"], metrics_of(spec, at), None, []))
             if worker.should_stop():
@@ -103,6 +110,24 @@ def finish(spec: TrialSpec, worker: Worker, at: dict) -> Result | None:
     np.save(predictions / "teacher-test.npy", -logits)
     np.save(predictions / "gold-test.npy", np.arange(ROWS) % 2)
     return Result(metrics, 1234, at["seconds"], worker.folder / "student", predictions)
+
+
+def undisturbed(row: TrialRow, folder: Path, ranks: int = 1) -> dict[str, float]:
+    """What a trial's numbers are when it runs in peace, its ranks' noise averaged."""
+    folder.mkdir(parents=True)
+    spec = TrialSpec.model_validate(row.spec)
+
+    def average(tensors: Sequence[torch.Tensor]) -> None:
+        at = json.loads((folder / "at").read_text()) + 1 if (folder / "at").exists() else 1
+        (folder / "at").write_text(json.dumps(at))
+        noise = [derived_seed(spec.seed, rank, at) % 1000 / 1000 for rank in range(ranks)]
+        tensors[0].copy_(torch.tensor([sum(noise) / ranks]))
+
+    quick = spec.model_copy(update={"training": spec.training.model_copy(update={"rows": 1})})
+    worker = Worker(folder, average=average) if ranks > 1 else Worker(folder)
+    result = toy_train(quick, worker, ToyStock.__new__(ToyStock))
+    assert result
+    return {name: value for name, value in result.metrics.items() if name not in ("pid", "threads", "resumed")}
 
 
 def toy_sizes(spec: TrialSpec, stock: ToyStock) -> dict[str, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 import ray
-from cluster_toys import DIES, DIES_ONCE, DIVERGES, RAISES, TOY, ToyStock, toy_train
+from cluster_toys import DIES, DIES_ONCE, DIVERGES, RAISES, TOY, ToyStock, toy_train, undisturbed
 from rich.console import Console
 
 from limbeck.cluster import tuning
@@ -17,8 +17,7 @@ from limbeck.cluster.engine import Engine
 from limbeck.cluster.sweep import Site, SweepResult, run_sweep, stored_plan
 from limbeck.errors import Problem, UserError
 from limbeck.plan import Plan
-from limbeck.store import TrialRow, open_reader
-from limbeck.training import Worker
+from limbeck.store import open_reader
 from limbeck.trial import TrialSpec
 
 MakePlan = Callable[..., Plan]
@@ -37,14 +36,6 @@ class Run:
             self.sweep = reader.sweep(plan.name)
             self.rows = {row.trial: row for row in reader.trials(plan.name)}
             self.curves = reader.metrics(plan.name)
-
-
-def undisturbed(row: TrialRow, folder: Path) -> dict[str, float]:
-    """What a trial's numbers are when it runs in peace."""
-    folder.mkdir(parents=True)
-    result = toy_train(TrialSpec.model_validate(row.spec), Worker(folder), ToyStock.__new__(ToyStock))
-    assert result
-    return {name: value for name, value in result.metrics.items() if name not in ("pid", "threads", "resumed")}
 
 
 def test_a_search_with_every_kind_of_trouble(
@@ -114,7 +105,7 @@ def check_the_study(site: Site, run: Run) -> None:
 def test_an_ablation_ends_whatever_kills_its_trials(
     make_plan: MakePlan, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tuning, "_DEATHS_FORGIVEN", 1)
+    monkeypatch.setattr(tuning, "DEATHS_FORGIVEN", 1)
     factors = f"{{dies: {{training.weight_decay: {DIES}}}, dies once: {{training.weight_decay: {DIES_ONCE}}}}}"
     plan = make_plan(f"ablate: {{design: leave-one-out, factors: {factors}}}\n")
     run = Run(plan, site)
@@ -138,7 +129,10 @@ def test_an_ablation_ends_whatever_kills_its_trials(
         run_sweep(plan, site, engine=TOY)
     assert stored_plan(site.database, "toy") == plan
     resumed = Run(plan, site, resume=True)
-    assert resumed.rows == run.rows, "what has ended is left as it is"
+    lost = by_cell["dies"].trial
+    kept = {trial: row for trial, row in run.rows.items() if trial != lost}
+    assert {trial: row for trial, row in resumed.rows.items() if trial != lost} == kept, "what has ended stays as it is"
+    assert resumed.rows[lost].state == "failed", "what failed in an ablation is tried again"
     assert resumed.result == run.result and resumed.result.exit_code == 1
 
 

@@ -16,6 +16,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor
 
 from limbeck.cluster.messages import End, Ready, Refused, Said, packed, stop_requested
+from limbeck.cluster.mishaps import disk_is_full, no_room
 from limbeck.cluster.worker import Setup, attempt, failed, make_ready, read_spec, report_of, saying
 from limbeck.worker import Progress, Worker
 
@@ -24,13 +25,14 @@ _POLL_SECONDS = "0.2"
 """How often Train's controller looks for reports. Its default of 2 s would hold up every evaluation that long."""
 
 
-def train_in_group(setup: Setup, folder: Path) -> End:
+def train_in_group(setup: Setup, folder: Path) -> End | Refused:
     """Train the trial in `folder` over `setup.workers` workers, from a driver that holds no CPU of theirs."""
     try:
-        end: End = _fit(_loop, {"setup": setup, "folder": folder}, setup, setup.workers, folder)
+        told: End | Refused = _fit(_loop, {"setup": setup, "folder": folder}, setup, setup.workers, folder)
     except TrainingFailedError as error:
-        return failed(_first_cause(error))
-    return end
+        cause = _first_cause(error)
+        return no_room(folder) if disk_is_full(cause, folder) else failed(cause)
+    return told
 
 
 def make_ready_in_worker(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
@@ -70,7 +72,7 @@ def _first_cause(error: Exception) -> BaseException:
     return error
 
 
-def _loop(config: dict[str, Any]) -> End:
+def _loop(config: dict[str, Any]) -> End | Refused:
     """One worker's part of a trial; what rank 0 returns is the trial's end."""
     setup, folder = config["setup"], config["folder"]
     spec = read_spec(folder)

@@ -11,10 +11,7 @@ from ray.tune import PlacementGroupFactory
 
 from limbeck.cluster.ledger import Ledger
 from limbeck.cluster.search import StoreCallback, StudyBridge
-from limbeck.cluster.worker import Setup, run_job
-
-_DEATHS_FORGIVEN = 3
-"""How often a trial's process may die (killed, out of memory, a lost node) before the trial counts as failed."""
+from limbeck.cluster.worker import DEATHS_FORGIVEN, Setup, run_job
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCa
             max_concurrent_trials=at_once,
             resources_per_trial=_resources(setup),
             reuse_actors=True,
-            max_failures=_DEATHS_FORGIVEN,
+            max_failures=DEATHS_FORGIVEN,
             raise_on_failed_trial=False,
             callbacks=[callback],
             storage_path=str(opening.folder),

@@ -24,6 +24,7 @@ from ray.train.torch import TorchTrainer
 from limbeck.cache import Cache
 from limbeck.cluster.engine import Engine, Stock
 from limbeck.cluster.messages import End, Ready, Refused, Report, Said, packed, stop_requested
+from limbeck.cluster.mishaps import disk_is_full, no_room
 from limbeck.errors import UserError
 from limbeck.trial import TrialSpec
 from limbeck.worker import Progress, Result, TrialFailed, Worker
@@ -33,6 +34,8 @@ _LOCK_SECONDS = 60.0
 _LOG_LINES = 50
 _POLL_SECONDS = 0.05
 _READY = "ready"
+DEATHS_FORGIVEN = 3
+"""How often a trial's process may die (killed, out of memory, a lost node) before the trial counts as failed."""
 _CUDA_FAULT = "CUDA error"
 _spoiled: list[str] = []
 """Faults after which this process can use its GPU no more: one would fail every trial that comes after."""
@@ -129,10 +132,10 @@ def make_ready(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
     return Ready()
 
 
-def _in_place(setup: Setup, folder: Path) -> End:
+def _in_place(setup: Setup, folder: Path) -> End | Refused:
     """Train in this process, by Ray Train's local mode; progress goes to Tune directly, which that mode does not do."""
 
-    def loop() -> End:
+    def loop() -> End | Refused:
         worker = Worker(
             folder,
             report=lambda progress: tune.report(packed(report_of(progress, spec))),
@@ -144,11 +147,11 @@ def _in_place(setup: Setup, folder: Path) -> End:
     spec = read_spec(folder)
     torch.set_num_threads(setup.threads)
     result = TorchTrainer(loop, scaling_config=ScalingConfig(num_workers=0)).fit()
-    end: End = result.return_value
-    return end
+    told: End | Refused = result.return_value
+    return told
 
 
-def _in_group(setup: Setup, folder: Path) -> End:
+def _in_group(setup: Setup, folder: Path) -> End | Refused:
     from limbeck.cluster.group import train_in_group
 
     return train_in_group(setup, folder)
@@ -160,8 +163,11 @@ def _make_ready_in_worker(setup: Setup, config: Mapping[str, Any]) -> Ready | Re
     return make_ready_in_worker(setup, config)
 
 
-def attempt(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
-    """Train, and turn what comes of it into an end. Errors that are not the trial's own keep their traceback."""
+def attempt(setup: Setup, spec: TrialSpec, worker: Worker) -> End | Refused:
+    """Train, and turn what comes of it into an end. Errors that are not the trial's own keep their traceback.
+
+    A full disk is no end: every trial would fail by it. The sweep breaks off, and can go on when there is room.
+    """
     with warnings_kept() as lines:
         try:
             with alone(worker.folder) if worker.rank == 0 else nullcontext():
@@ -172,6 +178,8 @@ def attempt(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
             if worker.world_size > 1:
                 # The other workers wait for this one: only Train can end them.
                 raise
+            if disk_is_full(error, worker.folder):
+                return no_room(worker.folder)
             end = failed(error)
             if setup.gpus and _CUDA_FAULT in str(error):
                 _spoiled.append(str(error))
