@@ -15,7 +15,7 @@ from limbeck.methods.base import Setting
 from limbeck.models import ModelFacts, facts_of, load_facts, load_tokenizer, student_sizes
 from limbeck.plan import Plan
 from limbeck.tasks import TASKS, load_task
-from limbeck.tasks.config import REGRESSION_METRIC
+from limbeck.tasks.labels import REGRESSION_METRIC
 from limbeck.trial import TrialSpec
 
 
