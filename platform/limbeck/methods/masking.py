@@ -53,8 +53,7 @@ def mask_tokens(batch: Batch, rate: float, mask_id: int, noise: RowNoise) -> Mas
 
 def score_hidden(generator: Generator, masked: Masked, batch: Batch) -> Tensor:
     """(P, V) float32 scores of the generator at the hidden positions, row by row."""
-    states = generator.encode(masked.input_ids, batch.attention_mask, batch.token_type_ids)
-    return generator.scores(states[masked.hidden]).float()
+    return generator.guess(masked.input_ids, batch.attention_mask, masked.hidden, batch.token_type_ids).float()
 
 
 def sample(scores: Tensor, uniform: Tensor) -> Tensor:
@@ -76,19 +75,25 @@ class _StraightThrough(torch.autograd.Function):
     def forward(ctx: Any, scores: Tensor, gumbel: Tensor, temperature: float, *tables: Tensor) -> tuple[Tensor, ...]:
         noisy = scores + gumbel
         tokens = noisy.argmax(-1)
-        soft = torch.softmax(noisy / temperature, -1)
+        soft = torch.softmax(noisy.div_(temperature), -1)
         ctx.save_for_backward(soft, *tables)
         ctx.temperature = temperature
+        # The products that this stands for would be autocast too.
+        device = scores.device.type
+        ctx.half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         ctx.mark_non_differentiable(tokens)
         return (tokens, *(table[tokens] for table in tables))
 
     @staticmethod
     def backward(ctx: Any, _tokens: Tensor, *grads: Tensor) -> tuple[Tensor | None, ...]:
         soft, *tables = ctx.saved_tensors
-        towards = sum(g.to(table.dtype) @ table.T for g, table in zip(grads, tables, strict=True))
-        assert isinstance(towards, Tensor)
-        scores = soft * (towards - (soft * towards).sum(-1, keepdim=True)) / ctx.temperature
-        return (scores, None, None, *(None for _ in tables))
+        kinds = [ctx.half or table.dtype for table in tables]
+        towards, *others = (g.to(k) @ t.to(k).T for g, k, t in zip(grads, kinds, tables, strict=True))
+        for other in others:
+            towards += other
+        # soft · (towards − Σ soft · towards), in one pass
+        scores = torch._softmax_backward_data(towards.to(soft.dtype), soft, -1, soft.dtype)
+        return (scores.div_(ctx.temperature), None, None, *(None for _ in tables))
 
 
 def straight_through(

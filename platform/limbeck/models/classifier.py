@@ -1,12 +1,15 @@
 """One face for every text classifier, whatever its family calls its parts."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from torch import Tensor, nn
 
 from limbeck.models.families import FAMILIES, Family, ModelFacts, facts_of, side_inputs
+from limbeck.models.last_layer import read_at
+from limbeck.models.swift import quicken
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -75,6 +78,7 @@ class HubClassifier(nn.Module):
 
     def __init__(self, model: "PreTrainedModel") -> None:
         super().__init__()
+        quicken(model)
         self.model = model
         self.facts: ModelFacts = facts_of(model.config)
 
@@ -119,13 +123,14 @@ class HubClassifier(nn.Module):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
-        out = self.model(
-            input_ids=input_ids,
-            inputs_embeds=inputs_embeds,
-            output_hidden_states=hidden,
-            return_dict=True,
-            **side_inputs(self.model.config, attention_mask, token_type_ids),
-        )
+        with nullcontext() if hidden else read_at(self.model):
+            out = self.model(
+                input_ids=input_ids,
+                inputs_embeds=inputs_embeds,
+                output_hidden_states=hidden,
+                return_dict=True,
+                **side_inputs(self.model.config, attention_mask, token_type_ids),
+            )
         return Output(out.logits, out.hidden_states if hidden else None)
 
 

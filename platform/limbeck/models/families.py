@@ -31,6 +31,10 @@ class Family:
     """Modules of its masked language model that turn hidden states into scores, in order."""
     mlm_dense: str
     """The linear layer of that head before the vocabulary product."""
+    layers: str = "encoder.layer"
+    """Its encoder's list of layers."""
+    after_attention: str = "attention.output"
+    """The first module in a layer that treats each position by itself: all that it is given is (B, n, d)."""
     intermediate: str = "intermediate_size"
     dropouts: tuple[str, ...] = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
 
@@ -67,6 +71,8 @@ FAMILIES = {
         output="classifier",
         mlm_head=("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
         mlm_dense="vocab_transform",
+        layers="transformer.layer",
+        after_attention="sa_layer_norm",
         intermediate="hidden_dim",
         dropouts=("dropout", "attention_dropout", "seq_classif_dropout"),
     ),
@@ -87,6 +93,7 @@ FAMILIES = {
         output="classifier.out_proj",
         mlm_head=("lm_head",),
         mlm_dense="lm_head.dense",
+        after_attention="attention.LayerNorm",
         dropouts=("hidden_dropout_prob", "attention_probs_dropout_prob"),
     ),
     "roberta": _ROBERTA,

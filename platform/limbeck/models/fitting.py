@@ -81,8 +81,7 @@ class _Task:
         hidden = hide_words(batch.maskable, self.config.fit_mask_rate, noise)
         ids = batch.input_ids.masked_fill(hidden, self.vocabulary.mask or 0)
         with autocast(self.precision, device):
-            states = self.generator.encode(ids, batch.attention_mask, batch.token_type_ids)
-            scores = self.generator.scores(states[hidden])
+            scores = self.generator.guess(ids, batch.attention_mask, hidden, batch.token_type_ids)
         return scores.float(), batch.input_ids[hidden]
 
 

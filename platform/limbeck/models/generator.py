@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from limbeck.config import Config
 from limbeck.errors import Problem, UserError
 from limbeck.models.families import FAMILIES, facts_of, family_of, side_inputs
+from limbeck.models.last_layer import read_at
 from limbeck.models.loading import SAFE, quiet, resolve, seeded
+from limbeck.models.swift import quicken
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,6 +56,7 @@ class Generator(nn.Module):
     def __init__(self, model: "PreTrainedModel", fresh: bool = False) -> None:
         super().__init__()
         family_of(model.config.model_type, "generator")
+        quicken(model)
         self.model = model
         self.fresh = fresh
         """Whether its head was made here and knows no word yet."""
@@ -81,6 +84,16 @@ class Generator(nn.Module):
         out = self.model.base_model(input_ids=input_ids, return_dict=True, output_hidden_states=True, **inputs)
         states: tuple[Tensor, ...] = out.hidden_states
         return states
+
+    def guess(
+        self, input_ids: Tensor, attention_mask: Tensor, places: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return (P, V) unnormalised log-probabilities of every word at the P places of (B, n) bool, row by row.
+
+        Ids, mask and segments are (B, n).
+        """
+        with read_at(self.model, places):
+            return self.scores(self.encode(input_ids, attention_mask, token_type_ids).squeeze(0))
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Return the last hidden states, (B, n, d), of ids, mask and segments, each (B, n)."""
