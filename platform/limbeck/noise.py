@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,8 +52,23 @@ class RowNoise:
     def gumbel(self, counts: Sequence[int], width: int) -> Tensor:
         """Return (sum(counts), width) standard Gumbel numbers in float32: counts[b] lines from the stream of row b."""
         out = torch.empty(sum(counts), width, device=self.device)
-        start = 0
-        for stream, count in zip(self._streams, counts, strict=True):
-            out[start : start + count].exponential_(generator=stream)
-            start += count
-        return out.log_().neg_()
+        for stream, part in zip(self._streams, out.split(list(counts)), strict=True):
+            if self.device.type == "cpu":
+                _minus_exponential(part, int(torch.randint(2**62, (), generator=stream)))
+            else:
+                part.exponential_(generator=stream).neg_()
+            # A row at a time stays in the processor's cache.
+            part.neg_().log_().neg_()
+        return out
+
+
+def _minus_exponential(out: Tensor, seed: int) -> None:
+    """Fill `out`, contiguous float32, with the negatives of standard exponential numbers, all below zero.
+
+    By inversion of NumPy's bits, which is five times as fast as torch's own draw for processors. log1p keeps small
+    numbers apart, and they decide the maximum of many Gumbel numbers: u is a multiple of 2⁻³³ near 0.
+    """
+    bits = np.random.SFC64(seed).random_raw(-(-out.numel() // 2)).view(np.uint32)[: out.numel()]
+    np.copyto(out.numpy().reshape(-1), bits, casting="unsafe")
+    # The largest u is the last float32 below 1.
+    out.add_(0.5).mul_(-(1 - 2**-24) / 2**32).log1p_()
