@@ -13,6 +13,7 @@ from limbeck import checkpoint
 from limbeck.encoding import Batch, Encoded, Order, Reader, joined, take
 from limbeck.examination import Examiner
 from limbeck.latency import latency_ms
+from limbeck.memory import keep_freed
 from limbeck.methods import METHODS
 from limbeck.methods.base import STUDENT, Method, Parts, TaskFacts
 from limbeck.models import parameters, parameters_non_embedding, save_classifier
@@ -31,6 +32,7 @@ def train(spec: TrialSpec, worker: Worker, supplies: Supplies) -> Result | None:
     """
     if (finished := read_result(worker.folder)) is not None:
         return finished
+    keep_freed()
     run = _Run(spec, worker, supplies)
     run.resume()
     if not run.to_the_end():

@@ -1,6 +1,5 @@
 """One trial on the cluster: in the actor itself, or spread over a group of Ray Train workers."""
 
-import ctypes
 import gc
 import json
 import logging
@@ -26,6 +25,7 @@ from limbeck.cluster.engine import Engine, Stock
 from limbeck.cluster.messages import End, Ready, Refused, Report, Said, packed, stop_requested
 from limbeck.cluster.mishaps import disk_is_full, no_room
 from limbeck.errors import UserError
+from limbeck.memory import give_back
 from limbeck.trial import TrialSpec
 from limbeck.worker import Progress, Result, TrialFailed, Worker
 
@@ -85,7 +85,7 @@ def run_job(config: Mapping[str, Any], setup: Setup) -> None:
                 time.sleep(_POLL_SECONDS)
             # Tune prints a line about a job that never reported.
             tune.report({"waited": True})
-    _give_memory_back()
+    give_back()
     if setup.gpus:
         torch.cuda.empty_cache()
 
@@ -94,17 +94,6 @@ def run_job(config: Mapping[str, Any], setup: Setup) -> None:
 def _leave_imports_alone() -> None:
     """Keep the collector away from what the imports made: looking through it would take 0.2 s a trial."""
     gc.freeze()
-
-
-def _give_memory_back() -> None:
-    """Return what the trial used: cycles wait for Python's collector, and freed blocks stay with the C library.
-
-    Measured over two trials of a 3-layer student in one process: 1,720 MiB without it, 817 MiB with it.
-    """
-    gc.collect()
-    # Only glibc has it; others return memory by themselves.
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _open(folder: Path, setup: Setup, config: Mapping[str, Any]) -> None:
