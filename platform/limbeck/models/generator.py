@@ -31,7 +31,7 @@ class GeneratorConfig(Config):
     layers: PositiveInt | None = 3
     """Layers kept, from the first on, of an encoder whose head is fitted here; null keeps all. A ready masked LM stays
     whole."""
-    fit_updates: Annotated[int, Field(ge=0)] = 600
+    fit_updates: Annotated[int, Field(ge=0)] = 400
     fit_learning_rate: PositiveFloat = 5e-4
     fit_batch_size: PositiveInt = 32
     fit_mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.3
@@ -66,6 +66,16 @@ class Generator(nn.Module):
         """The table of word embeddings, (V, e), shared with the head."""
         return cast(nn.Embedding, self.model.get_input_embeddings())
 
+    def guess(
+        self, input_ids: Tensor, attention_mask: Tensor, places: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return (P, V) unnormalised log-probabilities of every word at the P places of (B, n) bool, row by row.
+
+        Ids, mask and segments are (B, n).
+        """
+        with read_at(self.model, places):
+            return self.scores(self.encode(input_ids, attention_mask, token_type_ids).squeeze(0))
+
     @property
     def layers(self) -> int:
         """Number of layers."""
@@ -84,16 +94,6 @@ class Generator(nn.Module):
         out = self.model.base_model(input_ids=input_ids, return_dict=True, output_hidden_states=True, **inputs)
         states: tuple[Tensor, ...] = out.hidden_states
         return states
-
-    def guess(
-        self, input_ids: Tensor, attention_mask: Tensor, places: Tensor, token_type_ids: Tensor | None = None
-    ) -> Tensor:
-        """Return (P, V) unnormalised log-probabilities of every word at the P places of (B, n) bool, row by row.
-
-        Ids, mask and segments are (B, n).
-        """
-        with read_at(self.model, places):
-            return self.scores(self.encode(input_ids, attention_mask, token_type_ids).squeeze(0))
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Return the last hidden states, (B, n, d), of ids, mask and segments, each (B, n)."""
