@@ -12,7 +12,7 @@ from filelock import FileLock
 from limbeck.cluster import worker as module
 from limbeck.cluster.engine import Engine
 from limbeck.cluster.messages import Ready, Refused, request_stop
-from limbeck.cluster.worker import Setup, attempt, make_ready, read_spec, report_of, saying
+from limbeck.cluster.worker import Setup, _above, attempt, make_ready, read_spec, report_of, saying
 from limbeck.errors import Problem, UserError
 from limbeck.plan import Plan
 from limbeck.training import Progress, Result, Worker
@@ -87,6 +87,11 @@ def test_the_stock_is_made_once_and_tells_whoever_listens(make_plan: MakePlan, s
         assert make_ready(setup, config) == Ready()
         assert make_ready(setup, config) == Ready()
     assert lines == ["toy teacher: fitted"]
+
+
+def test_limits_are_told_in_figures_of_their_own() -> None:
+    assert _above((("latency_ms", 5.0),), {"latency_ms": 5.432}) == "latency_ms of 5.43 is above the plan's limit of 5"
+    assert _above((("latency_ms", 5.0),), {"latency_ms": 4.9}) == ""
 
 
 def test_a_student_above_a_limit_is_refused_before_it_trains(make_plan: MakePlan, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import torch
 
 from limbeck.cache import Cache
+from limbeck.latency import latency_ms
 from limbeck.models import parameters, parameters_non_embedding
-from limbeck.supplies import Supplies
+from limbeck.supplies import TEST, Supplies
 from limbeck.training import train
 from limbeck.trial import TrialSpec
 from limbeck.worker import Result, Worker
@@ -56,9 +57,12 @@ class Engine:
 
 
 def student_sizes(spec: TrialSpec, supplies: Supplies) -> dict[str, float]:
-    """Return the parameters of the trial's student."""
-    student = supplies.new_student(spec, supplies.prepared(spec), 0)
+    """Return the parameters of the trial's student, and its latency measured here and now."""
+    prepared = supplies.prepared(spec)
+    student = supplies.new_student(spec, prepared, 0)
+    measured = latency_ms(student, prepared.splits[TEST], prepared.vocabulary, supplies.device)
     return {
+        "latency_ms": measured["latency_ms"],
         "parameters": float(parameters(student)),
         "parameters_non_embedding": float(parameters_non_embedding(student)),
     }

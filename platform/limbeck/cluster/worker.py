@@ -190,10 +190,14 @@ def _train(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
 
 def _above(limits: Sequence[tuple[str, float]], sizes: Mapping[str, float]) -> str:
     return ", ".join(
-        f"{name} of {sizes[name]:,.0f} is above the plan's limit of {most:,.0f}"
+        f"{name} of {_figure(sizes[name])} is above the plan's limit of {_figure(most)}"
         for name, most in limits
         if sizes[name] > most
     )
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def failed(error: BaseException) -> End:
