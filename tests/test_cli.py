@@ -28,7 +28,7 @@ from students import CLASSES, write_student
 
 COMMANDS = ["validate", "trial", "sweep", "submit", "jobs", "logs", "stop", "doctor", "sweeps", "leaderboard"]
 COMMANDS += ["ablation", "confirm", "retention", "importances", "scaling", "costs", "dashboard"]
-COMMANDS += ["export", "evaluate", "predict", "tasks", "methods"]
+COMMANDS += ["export", "evaluate", "predict", "serve", "tasks", "methods"]
 Run = Callable[..., tuple[int, str, str]]
 
 

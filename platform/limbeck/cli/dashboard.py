@@ -1,22 +1,17 @@
 """`limbeck dashboard`: the pages that people leave open."""
 
 import argparse
-import errno
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from limbeck.cli.places import Commands, Places, add_command, add_places, places
-from limbeck.errors import Problem, UserError
+from limbeck.cli.ports import HERE, LOOPBACK, free_port
 from limbeck.resources import dashboards
 
-HERE = "127.0.0.1"
 PORT = 8501
-PORTS_TRIED = 20
-_LOOPBACK = (HERE, "localhost", "::1")
 
 
 def register(commands: Commands) -> None:
@@ -40,10 +35,10 @@ def register(commands: Commands) -> None:
 
 def _dashboard(arguments: argparse.Namespace) -> int:
     where = places(arguments)
-    port = _port(arguments.address, arguments.port)
+    port = free_port(arguments.address, arguments.port, PORT)
     shown = f"[{arguments.address}]" if ":" in arguments.address else arguments.address
     print(f"limbeck dashboard: http://{shown}:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
-    if arguments.address not in _LOOPBACK and not _signs_in():
+    if arguments.address not in LOOPBACK and not _signs_in():
         print("warning: everybody who can reach this address can read the results", file=sys.stderr, flush=True)
     command = server_command(arguments.address, port, arguments.open)
     before = signal.signal(signal.SIGTERM, _leave)
@@ -91,32 +86,3 @@ def _signs_in() -> bool:
     """Say whether Streamlit's secrets name an OpenID Connect provider."""
     files = (Path(".streamlit") / "secrets.toml", Path.home() / ".streamlit" / "secrets.toml")
     return any(path.is_file() and "[auth" in path.read_text(encoding="utf-8") for path in files)
-
-
-def _port(address: str, wanted: int | None) -> int:
-    """Return a port that is free. UserError: the one asked for is taken or there is no such address."""
-    if wanted is not None and not 1 <= wanted <= 65535:
-        raise UserError(Problem("--port", f"must be between 1 and 65535, got {wanted}"))
-    tried = range(PORT, PORT + PORTS_TRIED) if wanted is None else (wanted,)
-    for port in tried:
-        if _free(address, port):
-            return port
-    many = f"{tried[0]} to {tried[-1]} are" if wanted is None else f"{wanted} is"
-    raise UserError(Problem("--port", f"{many} taken on {address}; give another one"))
-
-
-def _free(address: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except socket.gaierror:
-            raise UserError(Problem("--address", f"no such address: {address}")) from None
-        except PermissionError:
-            raise UserError(Problem("--port", f"{port} needs more rights; give one above 1023")) from None
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise UserError(Problem("--address", f"{address} is none of this machine's addresses")) from None
-            return False
-    return True

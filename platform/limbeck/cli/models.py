@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.cli import export, predict
+from limbeck.cli import export, predict, serve
 from limbeck.cli.places import Commands, add_command, add_json, cache
 from limbeck.errors import Problem, UserError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def register(commands: Commands) -> None:
-    """Add `export`, `evaluate` and `predict`."""
+    """Add `export`, `evaluate`, `predict` and `serve`."""
     export.register(commands)
     parser = add_command(
         commands,
@@ -31,6 +31,7 @@ def register(commands: Commands) -> None:
     )
     add_json(parser)
     predict.register(commands)
+    serve.register(commands)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,122 @@
+"""The replica: a loaded model behind HTTP, texts of many requests classified together."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ray import serve
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from limbeck.manifest import read_manifest
+from limbeck.predictor import Predictor, Row
+from limbeck.serving.asked import Refused, check_headers, read_body, read_texts
+from limbeck.serving.counts import Counts
+from limbeck.serving.limits import Limits
+
+BATCH_TEXTS = 32
+"""Texts the model takes at once."""
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+Answer = dict[str, Any]
+
+
+class Classifier:
+    """Answers `POST /predict`, and `GET` of `/`, `/health` and `/metrics`."""
+
+    def __init__(self, folder: str, threads: int, limits: Limits, counts_folder: str) -> None:
+        self._limits, self._counts = limits, Counts(Path(counts_folder))
+        # Threads that wait busily would take the processor from the proxy and from the other replicas.
+        self._predictor = Predictor(Path(folder), threads=threads, spin=False)
+        manifest = read_manifest(Path(folder)) or {}
+        self._columns = int(manifest.get("task", {}).get("text_columns", 1))
+        self._about = {
+            "model": Path(folder).name,
+            "format": manifest.get("format", "hf"),
+            "task": manifest.get("task", {}).get("name"),
+            "classes": list(self._predictor.classes),
+            "runtime": self._predictor.runtime,
+            "limits": asdict(limits),
+            "ask": 'POST /predict {"texts": [TEXT, …]}',
+        }
+        self._predictor.logits([["warm"]] * self._columns)
+        self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {
+            "/": ("GET", self._describe),
+            "/health": ("GET", self._health),
+            "/metrics": ("GET", self._metrics),
+            "/predict": ("POST", self._predict),
+        }
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request; refusals are JSON with an `error`."""
+        started = time.perf_counter()
+        self._counts.ongoing.inc()
+        try:
+            response = await self._answer(request)
+        except Refused as refusal:
+            response = JSONResponse({"error": refusal.reason}, refusal.status)
+        except ClientDisconnect:
+            response = Response(status_code=499)
+        finally:
+            self._counts.ongoing.dec()
+        self._counts.requests.labels(str(response.status_code)).inc()
+        self._counts.seconds.observe(time.perf_counter() - started)
+        return response
+
+    async def _answer(self, request: Request) -> Response:
+        found = self._routes.get(request.url.path)
+        if found is None:
+            raise Refused(404, f"nothing is at {request.url.path[:80]}; there is {', '.join(self._routes)}")
+        method, answer = found
+        if request.method != method:
+            response = JSONResponse({"error": f"{request.url.path} takes {method} alone"}, 405, {"Allow": method})
+        else:
+            response = await answer(request)  # type: ignore[assignment]
+        return response
+
+    async def _describe(self, _: Request) -> Response:
+        return JSONResponse(self._about)
+
+    async def _health(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok", "model": self._about["model"]})
+
+    async def _metrics(self, _: Request) -> Response:
+        page = await asyncio.to_thread(self._counts.page)
+        return Response(page, headers={"Content-Type": _METRICS_TYPE})
+
+    async def _predict(self, request: Request) -> Response:
+        check_headers(request.headers, self._limits)
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                body = await read_body(request.stream(), self._limits)
+        except TimeoutError:
+            what = f"the body did not arrive within {self._limits.body_seconds:g} seconds"
+            raise Refused(408, what) from None
+        rows = read_texts(body, self._columns, self._limits)
+        return JSONResponse({"predictions": await self._classify(rows)})
+
+    @serve.batch(
+        max_batch_size=4 * BATCH_TEXTS, batch_wait_timeout_s=0.0, batch_size_fn=lambda some: sum(map(len, some))
+    )  # type: ignore[untyped-decorator]
+    async def _classify(self, asked: list[list[Row]]) -> list[list[Answer]]:
+        """Classify the texts of all requests that wait; the next ones gather meanwhile."""
+        rows = [row for one in asked for row in one]
+        self._counts.texts.inc(len(rows))
+        self._counts.batches.observe(len(rows))
+        answers = iter(await asyncio.to_thread(self._run, rows))
+        return [[next(answers) for _ in one] for one in asked]
+
+    def _run(self, rows: list[Row]) -> list[Answer]:
+        logits = self._predictor.logits(list(zip(*rows, strict=True)), BATCH_TEXTS)
+        classes = self._predictor.classes
+        if not classes:
+            return [{"label": value} for value in logits[:, 0].tolist()]
+        chances = self._predictor.probabilities(logits)
+        best = chances.argmax(axis=1).tolist()
+        return [
+            {"label": classes[place], "probabilities": dict(zip(classes, row, strict=True))}
+            for place, row in zip(best, np.round(chances, 6).tolist(), strict=True)
+        ]

@@ -1,0 +1,125 @@
+"""A served model: right answers, metrics, and refusals that harm nobody, from the command's start to its end."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import limbeck
+from limbeck.export import export_student
+from limbeck.predictor import Predictor
+from students import TEXTS, facts_for, probe_for, splits_for, write_student
+
+pytestmark = pytest.mark.slow
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    student = write_student(tmp_path_factory.mktemp("trial") / "student")
+    probe = probe_for(student)
+    return export_student("onnx", student, student.parent / "best", facts_for(probe), splits_for(probe)).folder
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of a server that runs, and its process."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(limbeck.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "limbeck.cli", "serve", str(model)]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = next((line for line in process.stderr if "http://" in line), "it ended")
+    found = re.search(r"http://[\w.:]+", said)
+    try:
+        assert found, said
+        yield found.group(), process
+    finally:
+        process.kill()
+        process.communicate()  # closes the pipe, too
+
+
+def ask(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    """Return status and body, whatever the status is."""
+    request = urllib.request.Request(url, body, headers or (JSON if body is not None else {}))
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def predict(url: str, value: Any) -> tuple[int, Any]:
+    status, answer = ask(f"{url}/predict", json.dumps(value).encode())
+    return status, json.loads(answer)
+
+
+def test_many_callers_get_the_models_answers(server: tuple[str, Any], model: Path) -> None:
+    url, _ = server
+    here = Predictor(model)
+    wanted = here.probabilities(here.logits([TEXTS]))
+    with ThreadPoolExecutor(8) as callers:
+        found = list(callers.map(lambda text: predict(url, {"text": text}), TEXTS * 20))
+    assert {status for status, _ in found} == {200}
+    for (_, answer), row in zip(found, list(wanted) * 20, strict=True):
+        (one,) = answer["predictions"]
+        assert list(one["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-5)
+        assert one["label"] == here.classes[row.argmax()]
+    _, answer = predict(url, {"texts": TEXTS})
+    assert [one["label"] for one in answer["predictions"]] == [here.classes[i] for i in wanted.argmax(1)]
+
+
+def test_what_is_refused_and_why(server: tuple[str, Any]) -> None:
+    url, _ = server
+    for body, headers, status, words in (
+        (b"{", JSON, 400, "no JSON"),
+        (b'{"txt": "a"}', JSON, 422, "the body must be"),
+        (json.dumps({"texts": ["a"] * 1000}).encode(), JSON, 413, "1 to 256 texts"),
+        (b"x" * 3_000_000, JSON, 413, "must not exceed"),
+        (b'{"text": "a"}', {"Content-Type": "text/plain"}, 415, "application/json"),
+        (None, {}, 405, "takes POST alone"),
+    ):
+        found, answer = ask(f"{url}/predict", body, headers)
+        assert found == status
+        assert words in json.loads(answer)["error"]
+    assert ask(f"{url}/nowhere")[0] == 404
+    assert predict(url, {"text": "a good film"})[0] == 200
+
+
+def test_a_slow_body_is_refused_and_others_are_answered_meanwhile(server: tuple[str, Any]) -> None:
+    url, _ = server
+    host, port = url.removeprefix("http://").split(":")
+    head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as slow:
+        slow.sendall(head.encode() + b"{")
+        started = time.monotonic()
+        assert predict(url, {"text": "a good film"})[0] == 200
+        assert time.monotonic() - started < 3
+        assert b" 408 " in slow.recv(200)
+
+
+def test_health_numbers_and_a_good_end(server: tuple[str, subprocess.Popen[str]]) -> None:
+    url, process = server
+    assert json.loads(ask(f"{url}/health")[1])["status"] == "ok"
+    assert json.loads(ask(url)[1])["classes"] == ["negative", "positive"]
+    status, page = ask(f"{url}/metrics")
+    assert status == 200
+    counted = re.search(r'^limbeck_requests_total\{status="200"\} (\d+)', page, re.MULTILINE)
+    assert counted
+    assert int(counted.group(1)) >= 100
+    assert 'status="413"' in page
+    assert "limbeck_batch_texts_bucket" in page
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
