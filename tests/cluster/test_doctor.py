@@ -76,8 +76,8 @@ def test_libraries_of_other_versions_are_told(monkeypatch: pytest.MonkeyPatch) -
 def test_the_disk_under_a_file_is_the_nearest_mount() -> None:
     assert filesystem(Path("/shared/runs/limbeck.db"), MOUNTS) == "nfs4"
     assert filesystem(Path("/shared/my disk/limbeck.db"), MOUNTS) == "ext4"
-    assert filesystem(Path("/home/limbeck.db"), MOUNTS) == "ext4"
-    assert filesystem(Path("/home/limbeck.db"), "") is None
+    assert filesystem(Path("/srv/limbeck.db"), MOUNTS) == "ext4"
+    assert filesystem(Path("/srv/limbeck.db"), "") is None
 
 
 def test_sqlite_on_a_network_disk_is_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
