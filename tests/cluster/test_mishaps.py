@@ -1,0 +1,103 @@
+"""Faults in the middle of sweeps: what comes out is what an undisturbed run gives."""
+
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cluster_toys import TOY, undisturbed
+from disturbance import kill_once, left_behind, meanwhile
+from rich.console import Console
+
+from conftest import WORKERS_PATH
+from limbeck.cluster.engine import Engine
+from limbeck.cluster.sweep import Site, SweepResult, run_sweep
+from limbeck.plan import Plan
+from limbeck.store import open_reader
+
+MakePlan = Callable[..., Plan]
+GRID = """
+vary:
+  method.mask_rate: {choice: [0.1, 0.2, 0.3, 0.4]}
+search: {sampler: grid}
+"""
+
+
+class Run:
+    """A sweep that was run, what it said, and what it left."""
+
+    def __init__(self, plan: Plan, site: Site, engine: Engine = TOY, *, resume: bool = False) -> None:
+        out = io.StringIO()
+        self.result: SweepResult = run_sweep(
+            plan, site, resume=resume, console=Console(width=200, file=out), engine=engine
+        )
+        self.said = out.getvalue()
+        with open_reader(site.database) as reader:
+            self.rows = reader.trials(plan.name)
+            self.curves = reader.metrics(plan.name, names="retention")
+
+    def compare(self, folder: Path, ranks: int = 1) -> None:
+        """The same trials with the same numbers as in peace, and every evaluation is written down once."""
+        assert (self.result.state, self.result.exit_code) == ("complete", 0)
+        for row in self.rows:
+            for name, value in undisturbed(row, folder / row.trial, ranks).items():
+                assert row.metrics[name] == pytest.approx(value, rel=1e-5), (row.trial, name)
+        assert set(self.curves.groupby("trial")["updates"].apply(tuple)) == {(2, 4, 6, 8)}
+
+
+def clean(site: Site) -> None:
+    """Nothing stays behind, once Ray has tidied up."""
+    end = time.monotonic() + 15
+    while found := left_behind(site, "toy"):
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_killed_actor_costs_nothing_but_time(make_plan: MakePlan, site: Site, tmp_path: Path, ray_here: None) -> None:
+    plan, killed = make_plan(GRID, "training.rows=60"), []
+    with meanwhile(kill_once(site.home / "toy", 0, killed)):
+        run = Run(plan, site)
+    (trial,) = killed
+    assert f"trial {trial.name}: its process died; it goes on from its last checkpoint" in run.said
+    assert {row.trial: row.metrics["resumed"] for row in run.rows}[trial.name] == 1
+    run.compare(tmp_path / "peace")
+    clean(site)
+
+
+FILLED = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from limbeck.checkpoint import newest, save
+from limbeck.cluster.mishaps import disk_is_full
+folder = Path(sys.argv[1])
+save(folder / "checkpoints", 1, {"x": torch.zeros(1000)}, {"step": 1})
+def fails(act):
+    try:
+        act()
+    except Exception as error:
+        return disk_is_full(error, folder)
+print(fails(lambda: save(folder / "checkpoints", 2, {"x": torch.zeros(10**6)}, {"step": 2})))
+print(newest(folder / "checkpoints")[1], len(list((folder / "checkpoints").iterdir())))
+(folder / "rest").write_bytes(b"")
+print(fails(lambda: (folder / "rest").write_bytes(bytes(10**6))))
+print(fails(lambda: np.save(folder / "a.npy", np.zeros(10**6))))
+print(disk_is_full(ValueError("no"), folder), disk_is_full(PermissionError(13, "no"), folder))
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_is_known_for_that(tmp_path: Path) -> None:
+    mount = f'mount -t tmpfs -o size=256k none "{tmp_path}" && exec "$0" -c "$1" "{tmp_path}"'
+    words = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, sys.executable]
+    if subprocess.run([*words, "print()"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody make a small disk")
+    environment = {**os.environ, "PYTHONPATH": WORKERS_PATH}
+    run = subprocess.run([*words, FILLED], capture_output=True, text=True, check=False, env=environment)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ["True", "{'step': 1} 1", "True", "True", "False False"]
