@@ -47,7 +47,8 @@ def server(model: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         yield found.group(), process
     finally:
         process.kill()
-        process.communicate()  # closes the pipe, too
+        process.wait()
+        process.stderr.close()
 
 
 def ask(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, str]:
