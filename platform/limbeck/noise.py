@@ -52,7 +52,7 @@ class RowNoise:
     def gumbel(self, counts: Sequence[int], width: int) -> Tensor:
         """Return (sum(counts), width) standard Gumbel numbers in float32: counts[b] lines from the stream of row b."""
         out = torch.empty(sum(counts), width, device=self.device)
-        for stream, part in zip(self._streams, out.split(list(counts)), strict=True):
+        for stream, part in zip(self._streams, out.split(list(counts)), strict=True):  # type: ignore[no-untyped-call]
             if self.device.type == "cpu":
                 _minus_exponential(part, int(torch.randint(2**62, (), generator=stream)))
             else:
