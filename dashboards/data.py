@@ -62,9 +62,15 @@ def frame(sweep: SweepRow) -> pd.DataFrame:
     return _frame(database(), sweep.name, version(sweep))
 
 
-@st.cache_resource(show_spinner=False, max_entries=32)
-def _names(url: str, sweep: str, version: str) -> list[str]:
-    return _reader(url).metric_names(sweep)
+@st.cache_resource(show_spinner=False, max_entries=256)
+def _cost_and_retention(url: str, sweep: str, version: str, way: str) -> tuple[float, float | None]:
+    return _reader(url).cost_and_retention(sweep, way)
+
+
+def cost_and_retention(sweep: SweepRow) -> tuple[float, float | None]:
+    """Return the seconds trained, and the best trial's test retention: chosen without looking at the test."""
+    way = next(iter(sweep.objectives.values()), "max")
+    return _cost_and_retention(database(), sweep.name, version(sweep), way)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

@@ -18,7 +18,7 @@ from limbeck.store import (
 )
 from words import literal
 
-RETRY_SECONDS = 5.0
+RETRY_SECONDS = 2.0
 _TOLD: dict[type[StoreError], tuple[str, str, str | None]] = {
     DatabaseMissingError: (
         "No results yet",

@@ -59,6 +59,8 @@ def _points(x: pd.Series, y: pd.Series, trials: pd.Series, state: str) -> go.Sca
 
 def is_numeric(values: pd.Series) -> bool:
     """Say whether every value that is there is a number."""
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return bool(values.notna().any())
     there = values.dropna()
     return len(there) > 0 and all(isinstance(v, (int, float, np.number)) and not isinstance(v, bool) for v in there)
 

@@ -25,26 +25,11 @@ MARKS = {
 COLUMNS = ("sweep", "state", "done", "trials", "failed", "best", "retention", "cost", "task", "kind", "updated")
 
 
-def best_retention(sweep: SweepRow) -> float | None:
-    """The test retention of the trial that is best by the plan's objective: chosen without looking at the test."""
-    frame = data.frame(sweep)
-    name, way = next(iter(sweep.objectives.items()), ("retention", "max"))
-    column = f"objective:{name}"
-    if column not in frame:
-        return None
-    complete = frame[(frame["state"] == "complete") & frame[column].notna()]
-    if complete.empty:
-        return None
-    best = complete[column].idxmin() if way == "min" else complete[column].idxmax()
-    value = frame.at[best, "retention"]
-    return None if pd.isna(value) else float(value)
-
-
 def row(sweep: SweepRow, now: float) -> dict[str, object]:
     """One line of the table; shares in percent."""
     state = MARKS["silent" if data.silent(sweep, now) else sweep.state]
     name = next(iter(sweep.objectives), "")
-    kept = best_retention(sweep)
+    seconds, kept = data.cost_and_retention(sweep)
     return {
         "sweep": sweep.name,
         "state": state,
@@ -53,7 +38,7 @@ def row(sweep: SweepRow, now: float) -> dict[str, object]:
         "failed": sweep.failed or None,
         "best": f"{words.number(sweep.best, name)} {name.rpartition('/')[2]}" if sweep.best is not None else None,
         "retention": None if kept is None else 100 * kept,
-        "cost": words.duration(float(data.frame(sweep)["seconds"].sum()) or None),
+        "cost": words.duration(seconds or None),
         "task": sweep.task,
         "kind": sweep.kind,
         "updated": words.ago(sweep.updated, datetime.fromtimestamp(now, UTC)),
@@ -63,8 +48,9 @@ def row(sweep: SweepRow, now: float) -> dict[str, object]:
 def totals(sweeps: list[SweepRow], now: float) -> None:
     """The numbers at the top."""
     running = [s for s in sweeps if s.state == "running" and not data.silent(s, now)]
-    spent = sum(float(data.frame(s)["seconds"].sum()) for s in sweeps)
-    best = max((r for s in sweeps if (r := best_retention(s)) is not None), default=None)
+    found = [data.cost_and_retention(sweep) for sweep in sweeps]
+    spent = sum(seconds for seconds, _ in found)
+    best = max((kept for _, kept in found if kept is not None), default=None)
     with st.container(horizontal=True):
         st.metric("Sweeps running", f"{len(running)} of {len(sweeps)}", border=True)
         st.metric("Trials running", f"{sum(s.counts.get('running', 0) for s in running):,}", border=True)

@@ -76,6 +76,15 @@ class Reader:
         hint = did_you_mean(name, names) if names else "There are no sweeps yet."
         raise StoreError(Problem(self._address.shown, f"no sweep is named '{name}'. {hint}"))
 
+    def cost_and_retention(self, sweep: str, way: str) -> tuple[float, float | None]:
+        """Return the seconds all trials trained, and the test retention of the one that is best by the objective."""
+        t = schema.trials.c
+        mine = (t.sweep == sweep) & (t.state == "complete") & t.score.is_not(None)
+        best = select(t.retention).where(mine).order_by(t.score if way == "min" else t.score.desc(), t.number).limit(1)
+        with self._connection() as connection:
+            seconds = connection.execute(select(func.sum(t.seconds)).where(t.sweep == sweep)).scalar()
+            return float(seconds or 0.0), connection.execute(best).scalar()
+
     def trials(self, sweep: str, states: Sequence[TrialState] | None = None, *, brief: bool = False) -> list[TrialRow]:
         """Return a sweep's trials by number; `brief` leaves spec, traceback and log empty."""
         query = select(*_trial_columns(brief)).where(schema.trials.c.sweep == sweep)
