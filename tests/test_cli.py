@@ -24,7 +24,7 @@ from limbeck.cli.plans import duration, load
 from limbeck.predictor import Predictor
 from limbeck.store import NewSweep, NewTrial, Outcome, StoreError, open_reader, open_store
 from limbeck.tasks import TaskConfig, load_task
-from students import CLASSES, write_student
+from small_students import CLASSES, write_student
 
 COMMANDS = ["validate", "trial", "sweep", "submit", "jobs", "logs", "stop", "doctor", "sweeps", "leaderboard"]
 COMMANDS += ["ablation", "confirm", "retention", "importances", "scaling", "costs", "dashboard"]

@@ -22,7 +22,7 @@ from limbeck.manifest import read_manifest
 from limbeck.metrics import evaluate
 from limbeck.predictor import Predictor
 from limbeck.tasks.task import Examples
-from students import CLASSES, TEXTS, facts_for, probe_for, splits_for, write_student
+from small_students import CLASSES, TEXTS, facts_for, probe_for, splits_for, write_student
 
 __all__ = ["write_student"]
 

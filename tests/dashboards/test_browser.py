@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.students import write_student
 
 from limbeck.store import Outcome, open_reader, open_store
+from small_students import write_student
 
 from .browsing import PATIENCE_MS, needs_browser, served
 from .demo import HOSTILE, build

@@ -10,7 +10,7 @@ import pytest
 from limbeck.errors import UserError
 from limbeck.predictor import Predictor, answered
 from limbeck.predictor.tokens import by_length
-from students import TEXTS, write_student
+from small_students import TEXTS, write_student
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import pytest
 import limbeck
 from limbeck.export import export_student
 from limbeck.predictor import Predictor
-from students import TEXTS, facts_for, probe_for, splits_for, write_student
+from small_students import TEXTS, facts_for, probe_for, splits_for, write_student
 
 pytestmark = pytest.mark.slow
 JSON = {"Content-Type": "application/json"}
