@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -389,7 +390,9 @@ def _start(*arguments: str, home: Path) -> subprocess.Popen[str]:
     environment["PYTHONPATH"] = str(Path(limbeck.__file__).parent.parent)
     command = [sys.executable, "-m", "limbeck.cli", *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, cwd=home, stdout=pipe, stderr=pipe, text=True)
+    # A shell that runs the tests in the background has SIGINT ignored, and so would the command.
+    hearing = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, env=environment, cwd=home, stdout=pipe, stderr=pipe, text=True, preexec_fn=hearing)
 
 
 def _finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:

@@ -211,7 +211,10 @@ def test_cells_of_the_wrong_kind(tmp_path: Path) -> None:
     ]
     scores = write(tmp_path / "scores.csv", rows(9, (0.5, "high", 2)))
     (found,) = problems(tmp_path, files={"train": scores}, metric="pearson_spearman")
-    assert found == "scores.csv: regression needs numbers as labels; got 'high' in rows 2, 5, 8"
+    assert found == "scores.csv: regression needs numbers as labels, none beyond 3.4e+38; got 'high' in rows 2, 5, 8"
+    huge = write(tmp_path / "huge.csv", rows(9, (0.5, 1e39, 2)))
+    (found,) = problems(tmp_path, files={"train": huge}, metric="pearson_spearman")
+    assert "none beyond 3.4e+38" in found and "rows 2, 5, 8" in found
 
 
 def test_f1_of_two_classes_is_refused_for_three(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from limbeck.errors import Problem
 from limbeck.tasks.task import Labels
 
+_LARGEST = float(np.finfo(np.float32).max)
 REGRESSION_METRIC = "pearson_spearman"
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _SHOWN = 3
@@ -64,9 +65,13 @@ def _number(value: object) -> float | None:
     """The value as a finite number; None for anything else, truth values among them."""
     if isinstance(value, str):
         value = float(value) if _NUMBER.fullmatch(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _name(value: object, numeric: bool) -> str:
@@ -83,8 +88,9 @@ def _as_numbers(
     problems = []
     labels: dict[str, Labels] = {}
     for split, column in columns.items():
-        if odd := [row for row, number in enumerate(numbers[split]) if number is None]:
-            what = f"regression needs numbers as labels; got {column.values[odd[0]]!r} in {rows_named(odd)}"
+        if odd := [row for row, x in enumerate(numbers[split]) if x is None or abs(x) > _LARGEST]:
+            found = f"{column.values[odd[0]]!r} in {rows_named(odd)}"
+            what = f"regression needs numbers as labels, none beyond {_LARGEST:.1e}; got {found}"
             problems.append(Problem(column.where, what))
             continue
         labels[split] = np.array(numbers[split], dtype=np.float32)
