@@ -8,8 +8,8 @@ import torch
 
 from limbeck.encoding import Encoded, Vocabulary, collate, to_device
 from limbeck.models import Classifier
+from limbeck.timing import by_batch, call_ms
 
-BATCHES = (1, 32)
 WARM_UP, REPEATS = 3, 20
 
 
@@ -27,28 +27,27 @@ def latency_ms(
     batch 1. Other work on the machine shows in the numbers: compare what was measured side by side.
     """
     middle = np.argsort(split.lengths, kind="stable")[len(split) // 2 :]
-    out: dict[str, float] = {}
+
+    def one(size: int) -> dict[str, float]:
+        rows = np.resize(middle[:size], size)
+        batch = to_device(collate(split, rows, vocabulary, np.zeros((len(split), 1), np.float32)), device)
+
+        def answer() -> None:
+            # With all hidden states its last layer is whole, as it is for whoever loads the student's folder.
+            logits = classifier(
+                input_ids=batch.input_ids,
+                attention_mask=batch.attention_mask,
+                token_type_ids=batch.token_type_ids,
+                hidden=True,
+            ).logits
+            logits.sum().item()  # waits for the device
+
+        return call_ms(answer, REPEATS, WARM_UP, clock)
+
     was_training = classifier.training
     classifier.eval()
     try:
-        for size in BATCHES:
-            rows = np.resize(middle[:size], size)
-            batch = to_device(collate(split, rows, vocabulary, np.zeros((len(split), 1), np.float32)), device)
-            times = []
-            for _ in range(WARM_UP + REPEATS):
-                started = clock()
-                # With all hidden states its last layer is whole, as it is for whoever loads the student's folder.
-                out_logits = classifier(
-                    input_ids=batch.input_ids,
-                    attention_mask=batch.attention_mask,
-                    token_type_ids=batch.token_type_ids,
-                    hidden=True,
-                ).logits
-                out_logits.sum().item()  # waits for the device
-                times.append(1000 * (clock() - started))
-            kept = times[WARM_UP:]
-            out[f"latency_ms/batch{size}/p50"] = float(np.percentile(kept, 50))
-            out[f"latency_ms/batch{size}/p95"] = float(np.percentile(kept, 95))
+        found = {f"latency_ms/{name}": value for name, value in by_batch(one).items()}
     finally:
         classifier.train(was_training)
-    return {"latency_ms": out["latency_ms/batch1/p50"], **out}
+    return {"latency_ms": found["latency_ms/batch1/p50"], **found}

@@ -105,10 +105,11 @@ class Supplies:
         precision = resolve_precision(spec.training.precision, self.device)
         shared = [spec.task.model_dump(mode="json"), spec.teacher.model_dump(mode="json"), spec.training.max_tokens]
         key = json.dumps([*shared, precision])
-        if key not in self._prepared:
-            self._prepared[key] = self._prepare(spec, precision)
-        prepared = self._prepared[key]
-        refuse_misfits(spec, prepared.task, prepared.teacher.facts, prepared.vocabulary)
+        if (prepared := self._prepared.get(key)) is None:
+            prepared = self._prepared[key] = self._prepare(spec, precision)
+        else:
+            # Another method or student may share what was prepared, and not fit it.
+            refuse_misfits(spec, prepared.task, prepared.teacher.facts, prepared.vocabulary)
         return prepared
 
     def _prepare(self, spec: TrialSpec, precision: str) -> Prepared:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,7 +130,7 @@ def undisturbed(row: TrialRow, folder: Path, ranks: int = 1) -> dict[str, float]
     return {name: value for name, value in result.metrics.items() if name not in ("pid", "threads", "resumed")}
 
 
-def toy_sizes(spec: TrialSpec, stock: ToyStock) -> dict[str, float]:
+def toy_sizes(spec: TrialSpec, stock: ToyStock, wanted: Collection[str]) -> dict[str, float]:
     return {"parameters": 1e6 * (spec.student.layers or 0)}
 
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limbeck.cli.places import Commands, add_command, add_json, add_plan
+from limbeck.cli.places import Commands, add_command, add_json
 from limbeck.cli.plans import load
-from limbeck.cli.sweep import extra
+from limbeck.cli.sweep import add_sweep, extra
 from limbeck.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ def register(commands: Commands) -> None:
             "limbeck submit --resume mate --address http://head:8265 --home /shared/runs",
         ],
     )
-    add_plan(parser, optional=True)
-    parser.add_argument("--trials", type=int, metavar="N", help="configurations to try (search.trials of the plan)")
-    parser.add_argument("--name", metavar="NAME", help="the sweep's name (default: the plan's)")
-    parser.add_argument("--resume", metavar="NAME", help="go on with a sweep that was interrupted")
+    add_sweep(parser)
     add_address(parser)
     add_cluster_places(parser)
     parser.add_argument(

@@ -28,14 +28,19 @@ def register(commands: Commands) -> None:
             "limbeck sweep --resume mate-short",
         ],
     )
-    add_plan(parser, optional=True)
-    parser.add_argument("--trials", type=int, metavar="N", help="configurations to try (search.trials of the plan)")
-    parser.add_argument("--name", metavar="NAME", help="the sweep's name (default: the plan's)")
-    parser.add_argument("--resume", metavar="NAME", help="go on with a sweep that was interrupted")
+    add_sweep(parser)
     parser.add_argument(
         "--address", metavar="A", help="a Ray cluster, such as auto or head:6379 (default: start Ray here)"
     )
     add_places(parser)
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """Add what says which sweep to run: a plan with changes, or one to go on with."""
+    add_plan(parser, optional=True)
+    parser.add_argument("--trials", type=int, metavar="N", help="configurations to try (search.trials of the plan)")
+    parser.add_argument("--name", metavar="NAME", help="the sweep's name (default: the plan's)")
+    parser.add_argument("--resume", metavar="NAME", help="go on with a sweep that was interrupted")
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """What a trial consists of, as the cluster sees it: how shared things are made, and how a student is trained."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,20 +52,21 @@ class Engine:
 
     stock: Callable[[Cache, torch.device, Say], Stock]
     train: Callable[[TrialSpec, Worker, Any], Result | None]
-    sizes: Callable[[TrialSpec, Any], Mapping[str, float]]
-    """What a plan's limits may bound, of the student before it trains."""
+    sizes: Callable[[TrialSpec, Any, Collection[str]], Mapping[str, float]]
+    """What a plan's limits bound, by these names, of the student before it trains."""
 
 
-def student_sizes(spec: TrialSpec, supplies: Supplies) -> dict[str, float]:
-    """Return the parameters of the trial's student, and its latency measured here and now."""
+def student_sizes(spec: TrialSpec, supplies: Supplies, wanted: Collection[str]) -> dict[str, float]:
+    """Return the parameters of the trial's student and, where it is wanted, its latency measured here and now."""
     prepared = supplies.prepared(spec)
     student = supplies.new_student(spec, prepared, 0)
-    measured = latency_ms(student, prepared.splits[TEST], prepared.vocabulary, supplies.device)
-    return {
-        "latency_ms": measured["latency_ms"],
+    found = {
         "parameters": float(parameters(student)),
         "parameters_non_embedding": float(parameters_non_embedding(student)),
     }
+    if "latency_ms" in wanted:
+        found |= latency_ms(student, prepared.splits[TEST], prepared.vocabulary, supplies.device)
+    return found
 
 
 STANDARD = Engine(Supplies, train, student_sizes)

@@ -180,7 +180,7 @@ def _train(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
         return End("stopped")
     stock = _stock(setup)
     shared = stock.prepared(spec)
-    if setup.limits and (reason := _above(setup.limits, setup.engine.sizes(spec, stock))):
+    if setup.limits and (reason := _above(setup.limits, setup.engine.sizes(spec, stock, dict(setup.limits)))):
         return End("stopped", error=reason)
     result = setup.engine.train(spec, worker, stock)
     if result is None:
