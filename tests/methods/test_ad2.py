@@ -12,7 +12,7 @@ from limbeck.encoding import Batch
 from limbeck.methods.ad2 import Ad2, Ad2Config
 from limbeck.methods.base import STUDENT, Parts
 from limbeck.methods.kd import Kd, KdConfig
-from limbeck.methods.losses import divergence
+from limbeck.methods.losses import divergence, supervised
 from limbeck.methods.perturbation import Norm, example_size
 from limbeck.noise import RowNoise
 from methods import linear
@@ -96,7 +96,7 @@ def test_a_student_that_agrees_has_nothing_to_distil() -> None:
     parts, batch = toys.parts(), toys.batch()
     with torch.no_grad():
         own = parts.student(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-    terms = Ad2(Ad2Config(), parts).loss(toys.with_teacher(batch, own), STUDENT, noise()).parts
+    terms = Ad2(Ad2Config(initial_size=0.01), parts).loss(toys.with_teacher(batch, own), STUDENT, noise()).parts
     assert terms["distillation"].item() == pytest.approx(0, abs=1e-6)
     assert terms["adversarial"].item() > 1e-6, "the start is off the flat point, so the ascent finds a slope"
 
@@ -160,24 +160,33 @@ def test_the_perturbation_is_a_constant_of_the_loss() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_a_free_step_has_the_gradients_of_its_loss(steps: int) -> None:
+@pytest.mark.parametrize("adversary", ["teacher", "gold", "loss"])
+@pytest.mark.parametrize("classes", [2, 3, 0])
+def test_a_free_step_has_the_direction_and_the_gradients_of_an_own_pass(
+    classes: int, adversary: str, steps: int
+) -> None:
     """Clean and perturbed part together, as if both had been differentiated in one go; K = 1 takes two passes."""
-    parts, batch = linear.parts(), toys.batch()
-    config = Ad2Config(adversary="loss", initial_size=0, steps=steps, weight=0.7, distillation=0.4, temperature=2.0)
+    parts, batch = linear.parts(classes), toys.batch(classes=classes)
+    config = Ad2Config.model_validate(
+        {"adversary": adversary, "steps": steps, "weight": 0.7, "distillation": 0.4, "temperature": 2.0}
+    )
     method = Ad2(config, parts)
-    total = method.loss(batch, STUDENT, noise()).total
+    found = method.loss(batch, STUDENT, noise())
     assert parts.student.calls == 1 + steps
-    ours = torch.autograd.grad(3 * total, list(parts.student.parameters()))
     delta = method.perturb(batch, noise())[-1]
     embeds = parts.student.embedding(batch.input_ids)
     clean, other = (
         parts.student(inputs_embeds=e, attention_mask=batch.attention_mask).logits for e in (embeds, embeds + delta)
     )
-    soft, hard = (divergence(batch.teacher_logits, z, "kl", 2.0, False) for z in (clean, other))
-    plain = 0.6 * nn.functional.cross_entropy(clean, batch.labels) + 0.4 * soft + 0.7 * hard
-    assert total.item() == pytest.approx(plain.item(), rel=1e-6)
-    for a, b in zip(ours, torch.autograd.grad(3 * plain, list(parts.student.parameters())), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    soft, hard = (divergence(batch.teacher_logits, z, "kl", 2.0, classes == 0) for z in (clean, other))
+    plain = 0.6 * supervised(clean, batch.labels) + 0.4 * soft + 0.7 * hard
+    assert found.parts["adversarial"].item() == pytest.approx(hard.item(), rel=1e-5)
+    assert found.total.item() == pytest.approx(plain.item(), rel=1e-5)
+    weights = list(parts.student.parameters())
+    for scale in (1, 3):
+        ours = torch.autograd.grad(scale * method.loss(batch, STUDENT, noise()).total, weights)
+        for a, b in zip(ours, torch.autograd.grad(scale * plain, weights, retain_graph=True), strict=True):
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
 def test_the_teacher_is_never_asked() -> None:

@@ -47,12 +47,13 @@ class Ad2Config(MethodConfig):
     """l2: Frobenius norm of an example's perturbation; linf: its largest number."""
     radius: NonNegativeFloat = 0.0
     """ε: largest size of a perturbation; 0 sets no bound."""
-    initial_size: NonNegativeFloat = 0.01
-    """Of the random start, in the measure of `norm`. Where teacher and student agree there is no slope at 0."""
+    initial_size: NonNegativeFloat = 0.0
+    """Of a random start, in the measure of `norm`. 0 starts at the clean text, where training goes anyway: with one or
+    two classes, or with `adversary: loss`, the first step then costs nothing."""
     adversary: Literal["teacher", "gold", "loss", "random"] = "teacher"
-    """What the ascent climbs: divergence from the teacher, the gold label's loss, or the clean loss (1−a)·CE + a·τ²·KL,
-    whose slope at δ = 0 training computes anyway: then the first step starts there and costs nothing. `random` climbs
-    as `teacher` does, then replaces the perturbation by noise of the same size: the control for its direction."""
+    """What the ascent climbs: divergence from the teacher, the gold label's loss, or the clean loss (1−a)·CE + a·τ²·KL.
+    `random` climbs as `teacher` does, then replaces the perturbation by noise of the same size: the control for its
+    direction."""
     average_steps: bool = False
     """Learn at every point of the ascent (as FreeLB does) and not only at its end."""
     weight: NonNegativeFloat = 1.0
@@ -127,24 +128,30 @@ class Ad2:
                 path.append(delta)
         return path
 
+    def _uniform(self, batch: Batch, noise: RowNoise) -> Tensor:
+        """(B, n, d) numbers of U[−1, 1)."""
+        shape = (*batch.input_ids.shape, self._student.embedding.weight.shape[1])
+        return 2 * noise.uniform(shape[1] * shape[2]).view(shape) - 1
+
+    def _aimed(self, batch: Batch, path: list[Tensor], noise: RowNoise) -> list[Tensor]:
+        """The path, or noise as large as each of its points."""
+        if self._config.adversary != "random":
+            return path
+        norm, drawn = self._config.norm, [self._uniform(batch, noise) for _ in path]
+        sizes = [example_size(delta, norm) for delta in path]
+        return [scaled(random, size, norm, batch.maskable) for random, size in zip(drawn, sizes, strict=True)]
+
     def perturb(self, batch: Batch, noise: RowNoise) -> list[Tensor]:
         """δ after each of the K steps, (B, n, d) each; the student's gradients and dropout stay out of it."""
-        config, allowed = self._config, batch.maskable
-        shape = (*batch.input_ids.shape, self._student.embedding.weight.shape[1])
-
-        def uniform() -> Tensor:
-            return 2 * noise.uniform(shape[1] * shape[2]).view(shape) - 1
-
-        path = self._ascend(batch, start(uniform(), config.initial_size, self._ball, allowed), config.steps)
-        if config.adversary == "random":
-            return [scaled(uniform(), example_size(delta, config.norm), config.norm, allowed) for delta in path]
-        return path
+        config = self._config
+        delta = start(self._uniform(batch, noise), config.initial_size, self._ball, batch.maskable)
+        return self._aimed(batch, self._ascend(batch, delta, config.steps), noise)
 
     def loss(self, batch: Batch, phase: str, noise: RowNoise) -> StepLoss:
         """The clean loss, and λ times the soft labels' at the perturbed inputs."""
         clean_words = words(self._student, batch)
-        if self._config.adversary == "loss":
-            total, terms, path, others = self._free_step(batch, clean_words)
+        if self._config.initial_size == 0:
+            total, terms, path, others = self._from_clean_text(batch, clean_words, noise)
         else:
             path = self.perturb(batch, noise)
             embeds = torch.cat([clean_words, *(clean_words + delta for delta in self._points(path))])
@@ -160,19 +167,30 @@ class Ad2:
         """Those that are learnt from."""
         return path if self._config.average_steps else path[-1:]
 
-    def _free_step(
-        self, batch: Batch, clean_words: Tensor
+    def _from_clean_text(
+        self, batch: Batch, clean_words: Tensor, noise: RowNoise
     ) -> tuple[Tensor, dict[str, Tensor], list[Tensor], list[Tensor]]:
-        """Clean loss and terms, path and perturbed logits: one backward pass yields gradients and the first slope.
+        """Clean loss and terms, path and perturbed logits: the pass that yields gradients yields the first slope.
 
         It ends at the words, where the perturbed part's arrives too, so that both go into their table together.
         """
         leaf = clean_words.detach().requires_grad_()
-        loss, terms = self._clean_loss(batch, self._logits(batch, leaf))
+        logits = self._logits(batch, leaf)
+        end = logits.detach().requires_grad_()
+        loss, terms = self._clean_loss(batch, end)
+        (down,) = torch.autograd.grad(loss, end)
+        (up,) = torch.autograd.grad(self._height(batch, end), end)
         taught = [p for p in self._student.parameters() if p.requires_grad]
-        slope, *gradients = torch.autograd.grad(loss, [leaf, *taught], allow_unused=True)
-        first = self._step(batch, torch.zeros_like(slope), slope)
-        path = [first, *self._ascend(batch, first, self._config.steps - 1)]
+        if self._config.adversary == "loss" or logits.shape[1] <= 2:
+            slope, *gradients = torch.autograd.grad(logits, [leaf, *taught], down, allow_unused=True)
+            # The gradient of two logits is a multiple of (1, −1), so all slopes of an example lie on one line; a step
+            # is as long whatever the slope, so only the direction on it counts.
+            uphill = slope * (torch.sign(up) * torch.sign(down))[:, :1].unsqueeze(-1)
+        else:
+            (uphill,) = torch.autograd.grad(logits, leaf, up, retain_graph=True)
+            slope, *gradients = torch.autograd.grad(logits, [leaf, *taught], down, allow_unused=True)
+        first = self._step(batch, torch.zeros_like(slope), uphill)
+        path = self._aimed(batch, [first, *self._ascend(batch, first, self._config.steps - 1)], noise)
         points = [clean_words + delta for delta in self._points(path)]
         others = self._logits(batch, torch.cat(points)).chunk(len(points))
         return differentiated(loss, [clean_words, *taught], [slope, *gradients]), terms, path, list(others)
@@ -204,7 +222,10 @@ class _Differentiated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, towards: Tensor) -> tuple[Tensor | None, ...]:
-        # In place: nobody else has them, and new memory for all of a student's weights costs more than the product.
+        # A weight of exactly 1 is the common case; asking costs a GPU more than the product. In place: nobody else has
+        # them, and new memory for all of a student's weights costs more than the product, too.
+        if towards.device.type == "cpu" and towards.item() == 1:
+            return (None, None, *ctx.gradients)
         return (None, None, *(None if g is None else g.mul_(towards) for g in ctx.gradients))
 
 
