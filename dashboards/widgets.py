@@ -50,9 +50,9 @@ def pick_sweep(kinds: Sequence[str] | None = None, nothing: str = "No sweeps yet
     before = links.last("sweep")
     name = st.selectbox("Sweep", names, key=key)
     if wanted not in (None, name) and before not in (None, name):
-        # Another sweep was chosen by hand: the old one's trial and columns are not its own.
-        links.forget("trial")
-        links.forget("columns")
+        # Another sweep was chosen by hand: what was chosen of the old one is not its own.
+        for chosen in ("trial", "columns", "reference"):
+            links.forget(chosen)
     links.keep("sweep", name, remembered=True)
     return rows[names.index(name)]
 

@@ -8,19 +8,35 @@ import streamlit as st
 
 import cells
 import data
+import links
 import states
 import widgets
 import words
 from charts import forest
-from limbeck.analysis.ablation import ALL_TASKS, Ablation, Question, Section, ablation
+from limbeck.analysis.ablation import (
+    ALL_TASKS,
+    Ablation,
+    Question,
+    Section,
+    ablation,
+    cell_names,
+    usual_reference,
+)
 from limbeck.analysis.ablation_tables import cells_tables, effects_tables
+from limbeck.analysis.runs import read_groups
 from limbeck.analysis.words import ALPHA
 from limbeck.compare import AblationRow, EffectRow
 from limbeck.store import SweepRow
 
 
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _references(url: str, name: str, version: str) -> tuple[list[str], str | None]:
+    names = cell_names(read_groups(data.reader(), name)[2])
+    return names, usual_reference(names)
+
+
 @st.cache_resource(show_spinner="Resampling seeds and examples…", max_entries=64)
-def _compared(url: str, name: str, version: str, split: str, reference: str | None) -> Ablation:
+def _compared(url: str, name: str, version: str, split: str, reference: str) -> Ablation:
     rng = np.random.default_rng(cells.RESAMPLING_SEED)
     return ablation(data.reader(), name, rng, Question(split=split, reference=reference))
 
@@ -105,6 +121,17 @@ def show_section(sweep: SweepRow, found: Ablation, section: Section, name: str) 
         widgets.downloads(table, name)
 
 
+def pick_reference(sweep: SweepRow) -> str | None:
+    """Let the person choose what the others are measured against; None until one is named where none is usual."""
+    names, usual = _references(data.database(), sweep.name, data.version(sweep))
+    asked = links.asked("reference")
+    if asked is not None and asked not in names:
+        told = f"The configuration “{words.literal(asked)}” is not in this sweep."
+        st.warning(told, icon=":material/link_off:")
+    shown = {name: name for name in names} if usual else {"": "Choose one", **{name: name for name in names}}
+    return widgets.pick_from("reference", "Reference", shown, usual or "") or None
+
+
 def pick_section(sections: Sequence[Section]) -> Section:
     """Let the person choose a task where there are several."""
     names = [section.task for section in sections]
@@ -114,19 +141,25 @@ def pick_section(sections: Sequence[Section]) -> Section:
 
 
 def page() -> None:
-    sweep = widgets.pick_sweep(["ablation"], "No ablations yet")
+    sweep = widgets.pick_sweep(["ablation", "grid"], "No ablations yet")
     if sweep is None:
         return
     splits = cells.test_splits(data.frame(sweep))
     if not splits:
         states.empty("No complete runs yet", "Effects appear with the first runs that end.")
         return
-    with st.container(horizontal=True):
-        split = widgets.pick_one("split", "Test set", splits) if len(splits) > 1 else splits[0]
-        with states.problems_shown():
-            found = _compared(data.database(), sweep.name, data.version(sweep), split, None)
+    with states.problems_shown():
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            reference = pick_reference(sweep)
+            split = widgets.pick_one("split", "Test set", splits) if len(splits) > 1 else splits[0]
+            tasks = st.container(width="content")
+        if reference is None:
+            states.empty("No reference yet", "Choose above what the other configurations are measured against.")
+            return
+        found = _compared(data.database(), sweep.name, data.version(sweep), split, reference)
+        with tasks:
             section = pick_section(found.sections)
-    show_section(sweep, found, section, f"{sweep.name}-{split}")
+        show_section(sweep, found, section, f"{sweep.name}-{split}")
 
 
 page()

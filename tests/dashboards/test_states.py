@@ -1,7 +1,10 @@
 """A database that is missing, locked, older, newer, broken or somebody else's: a clear page, and nothing written."""
 
 import hashlib
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,23 @@ import pytest
 from limbeck.store import NewSweep, NewTrial, open_store
 
 from .conftest import Open, run, said
+from .demo import build
 
 PAGES = ["overview", "sweep", "trial"]
+HALF_WRITTEN = """
+import os, signal, sqlite3, sys
+from limbeck.store import open_store
+store = open_store(f"sqlite:///{sys.argv[1]}")
+store.start_trial("kd", "t0")
+store.record_progress("kd", "t0", 20, 100, 1.0, {"retention": 0.5})
+other = sqlite3.connect(sys.argv[1], isolation_level=None)
+other.execute("PRAGMA cache_size = 2")
+other.execute("BEGIN IMMEDIATE")
+other.execute("UPDATE limbeck_trials SET updates = 99")
+insert = "INSERT INTO limbeck_metrics (sweep, trial, name, updates, value) VALUES ('kd', 't0', 'retention', ?, 0.9)"
+other.executemany(insert, [(i,) for i in range(21, 5000)])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @pytest.fixture
@@ -94,6 +112,33 @@ def test_somebody_elses_file(at_nothing: Path, open_page: Open, content: bytes) 
     app = open_page()
     assert "These are not limbeck's results" in said(app)
     assert (at_nothing / "limbeck.db").read_bytes() == content
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_file_that_lost_its_end(at_nothing: Path, open_page: Open, page: str) -> None:
+    file = at_nothing / "limbeck.db"
+    build(at_nothing)
+    # Its first pages are whole: that it is damaged shows only when rows are read.
+    file.write_bytes(file.read_bytes()[: 64 * 1024])
+    before = prints(at_nothing)
+    app = open_page(page)
+    assert "The database is damaged" in said(app)
+    assert "Restore the file from a backup" in said(app)
+    assert prints(at_nothing) == before
+
+
+def test_a_sweep_killed_while_it_wrote(file: Path, open_page: Open) -> None:
+    """What was committed is shown, the half of a transaction is not, and the killed writer's log is left alone."""
+    killed = subprocess.run([sys.executable, "-c", HALF_WRITTEN, str(file)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    log = file.with_name("limbeck.db-wal")
+    before, left = prints(file.parent), log.read_bytes()
+    assert left, "the writer had no time to tidy up"
+    app = open_page("trial", sweep="kd", trial="t0")
+    assert "20 of 100" in [metric.value for metric in app.metric]
+    app = open_page("sweep", sweep="kd")
+    assert "1 of 1 trials" in said(app)
+    assert (prints(file.parent), log.read_bytes()) == (before, left)
 
 
 def test_an_address_that_is_none(at_nothing: Path, monkeypatch: pytest.MonkeyPatch, open_page: Open) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from limbeck.analysis.ablation import ablation
+from limbeck.analysis.ablation import Question, ablation
 from limbeck.analysis.words import p_value
 from limbeck.store import Outcome, open_reader, open_store
 
@@ -232,6 +232,39 @@ def test_ablations_tell_effects_power_and_what_is_missing(at_demo: Path, open_pa
     assert table["p_adjusted"].to_dict() == {cell: p or "–" for cell, p in told.items()}, "as the command line has it"
     names = [button.label for button in app.get("download_button")]
     assert names == ["LaTeX", "Markdown", "CSV", "JSON"]
+
+
+def test_the_reference_of_an_ablation_is_chosen_and_stands_in_the_address(at_demo: Path, open_page: Open) -> None:
+    app = open_page("ablations", sweep="mate-ablation")
+    assert app.selectbox(key="choose reference").value == "reference"
+    assert address(app, "reference") == [], "what is usual is left out"
+    app.selectbox(key="choose reference").set_value("adversary")
+    run(app)
+    assert address(app, "reference") == ["adversary"]
+    table = app.dataframe[0].value.set_index("cell")
+    assert table.at["adversary", "p_adjusted"] == "–"
+    with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
+        same = ablation(reader, "mate-ablation", np.random.default_rng(0), Question(reference="adversary"))
+    told = {line.row.cell: p_value(line.row.p_adjusted) or "–" for line in same.sections[0].lines}
+    assert table["p_adjusted"].to_dict() == told, "as `limbeck ablation --reference adversary` has it"
+    linked = open_page("ablations", sweep="mate-ablation", reference="adversary")
+    assert linked.dataframe[0].value.equals(app.dataframe[0].value)
+    app.selectbox(key="choose sweep").set_value("factors")
+    run(app)
+    assert address(app, "reference") == [], "the old sweep's reference is not the new one's"
+    assert app.warning == []
+    lost = open_page("ablations", sweep="mate-ablation", reference="lost")
+    assert escaped("lost") in said(lost) and "is not in this sweep" in said(lost)
+    assert lost.selectbox(key="choose reference").value == "reference"
+
+
+def test_a_grid_is_compared_once_its_reference_is_named(at_demo: Path, open_page: Open) -> None:
+    app = open_page("ablations", sweep="sizes")
+    assert "Choose above what the other configurations are measured against" in said(app)
+    assert len(app.dataframe) == 0
+    app.selectbox(key="choose reference").set_value("student.layers=4 method.name=kd")
+    run(app)
+    assert len(app.dataframe[0].value) == 12
 
 
 def test_a_factorial_ablation_has_main_effects_and_interactions(at_demo: Path, open_page: Open) -> None:

@@ -129,11 +129,21 @@ def ablation(reader: Reader, name: str, rng: np.random.Generator, question: Ques
     return Ablation(sweep, asked, question, reference, seeds, tuple(sections), comparisons)
 
 
+def cell_names(groups: Sequence[Group]) -> list[str]:
+    """Return the cells of all tasks, in the order planned: any of them can be the reference."""
+    return list(dict.fromkeys(cell for group in groups for cell in group.complete))
+
+
+def usual_reference(names: Sequence[str]) -> str | None:
+    """Return the cell that the others are measured against unless another is named; None where one must be named."""
+    return REFERENCE if REFERENCE in names else names[0] if len(names) == 1 else None
+
+
 def _reference(question: Question, groups: Sequence[Group]) -> str:
-    names = list(dict.fromkeys(cell for group in groups for cell in group.complete))
-    wanted = question.reference or (names[0] if len(names) == 1 else REFERENCE)
+    names = cell_names(groups)
+    wanted = question.reference or usual_reference(names)
     if wanted not in names:
-        what = did_you_mean(wanted, names) if question.reference else f"name one of the cells: {', '.join(names[:20])}"
+        what = did_you_mean(wanted, names) if wanted else f"name one of the cells: {', '.join(names[:20])}"
         raise UserError(Problem(f"--reference {question.reference or ''}".strip(), what))
     return wanted
 
