@@ -99,7 +99,8 @@ def curve_metrics(frame: pd.DataFrame) -> list[str]:
     """Return the metrics that trials report on their way, best known first."""
     names = [column.removeprefix("metric:") for column in frame.columns if column.startswith("metric:")]
     final = ("teacher/", "test/", "updates/")
-    once = {"parameters", "parameters_non_embedding", "train_seconds", "best_update", "updates", "latency_ms"}
+    sizes = {"parameters", "parameters_non_embedding", "disk_bytes"}
+    once = {*sizes, "train_seconds", "best_update", "updates", "latency_ms"}
     first = ["retention", "selection/accuracy", "selection/agreement", "loss/student", "loss/total"]
     tests = {name.rpartition("/")[0] for name in names if name.startswith("teacher/")}
     ends = tuple(f"{split.removeprefix('teacher/')}/" for split in tests if split != "teacher/selection") + final

@@ -292,6 +292,13 @@ def test_the_leaderboard_for_people_shows_what_varies(reader: Reader) -> None:
     assert leaderboard_table([], reader.sweep("mate")).rows == ()
 
 
+def test_an_ablation_shows_its_cells_names(reader: Reader) -> None:
+    table = leaderboard_table(leaderboard(reader, "mate"), dataclasses.replace(reader.sweep("mate"), kind="ablation"))
+    headings = [column.heading for column in table.columns]
+    assert headings[:4] == ["#", "trial", "state", "configuration"]
+    assert "divergence" not in headings
+
+
 def test_the_sweeps(reader: Reader) -> None:
     assert json.loads(sweeps_json(reader)) == [
         {

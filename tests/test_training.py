@@ -80,6 +80,8 @@ def test_a_trial_leaves_a_student_that_loads_and_says_what_was_recorded(
     model = AutoModelForSequenceClassification.from_pretrained(result.student).eval()
     tokenizer = AutoTokenizer.from_pretrained(result.student)
     assert model.config.id2label == {0: "bad", 1: "good"}
+    files = sum(path.stat().st_size for path in Path(result.student).iterdir())
+    assert result.metrics["disk_bytes"] == files > 4 * result.metrics["parameters"]
     task = supplies.task(worlds.spec(base).task)
     with torch.no_grad():
         logits = model(**tokenizer(task.test.columns[0], padding=True, return_tensors="pt")).logits.numpy()

@@ -268,9 +268,11 @@ class _Run:
             np.save(predictions / f"gold-{split}.npy", np.asarray(self.prepared.splits[split].labels))
         metrics[f"teacher/{SELECTION}/{self.prepared.task.metric}"] = self.prepared.teacher_metric(SELECTION)
         metrics |= self._sizes()
-        metrics |= latency_ms(self.student, self.prepared.splits[TEST], self.prepared.vocabulary, self.device)
+        test, graph = self.prepared.splits[TEST], self.worker.graph
+        metrics |= latency_ms(self.student, test, self.prepared.vocabulary, self.device, graph=graph)
         student = self.worker.folder / "student"
         save_classifier(self.student, self.prepared.tokenizer, student, self.prepared.task.classes)
+        metrics["disk_bytes"] = float(sum(path.stat().st_size for path in student.iterdir()))
         write_result(self.worker.folder, metrics)
         checkpoint.remove_all(self.worker.folder / "checkpoints")
         return read_result(self.worker.folder)

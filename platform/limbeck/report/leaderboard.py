@@ -118,7 +118,9 @@ def leaderboard_table(rows: Sequence[LeaderboardRow], sweep: SweepRow) -> Table:
     ]
     if _vary(row.seed for row in rows):
         columns.append((Column("seed", kind="number"), [row.seed for row in rows]))
-    columns += _values(rows)
+    # A cell's name says what its values, whole sections of the plan, would take a screen to say.
+    ablation = sweep.kind == "ablation"
+    columns += [(Column("cell", "configuration"), [row.cell for row in rows])] if ablation else _values(rows)
     for name in sweep.objectives:
         title = "selection retention" if name == "retention" else name
         columns.append((Column(f"objective:{name}", title, _kind(name)), [row.objective.get(name) for row in rows]))
