@@ -123,7 +123,7 @@ def test_only_those_whom_the_provider_vouches_for_and_the_list_names(
     configured(tmp_path, provider, port)
     with served(demo, port, tmp_path) as site:
         page = browser.new_page()
-        page.goto(f"{site}/sweep?sweep=mate")
+        page.goto(f"{site}/sweep?sweep=mate&view=Importance")
         page.get_by_role("button", name="Sign in").wait_for()
         assert page.get_by_text("Stopped early").count() == 0
         provider.email = "eve@example.com"
@@ -132,7 +132,18 @@ def test_only_those_whom_the_provider_vouches_for_and_the_list_names(
         provider.email = "ada@example.org"
         page.get_by_role("button", name="Sign in as somebody else").click()
         page.get_by_role("button", name="Sign in", exact=True).click()
+        # The link that was asked for, and not the first page.
+        page.get_by_text("PED-ANOVA").wait_for()
+        assert page.url == f"{site}/sweep?sweep=mate&view=Importance"
+        page.get_by_role("link", name="Overview").click()
         page.get_by_text("Sweeps running").wait_for()
+        page.reload()
+        page.get_by_text("Sweeps running").wait_for()
+        assert page.url.rstrip("/") == site, "it goes there once"
+        page.evaluate("sessionStorage.setItem('limbeck address', '//example.com/sweep')")
+        page.goto(site)
+        # A path of this server, which has no such page, and not another server.
+        page.wait_for_url(f"{site}//example.com/sweep")
         page.close()
 
 
