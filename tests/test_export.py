@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ import onnxruntime
 import pytest
 import torch
 import yaml
+from markdown_it import MarkdownIt
 from safetensors.torch import load_file, save_file
 
 from limbeck.calibration import calibrated_ece, fit_temperature
+from limbeck.card import model_card
 from limbeck.config import content_hash
 from limbeck.errors import UserError
 from limbeck.export import FORMATS, Confirmation, ExportFailed, export_student
@@ -140,7 +143,8 @@ def test_the_card_is_readable_by_the_hub_and_by_people(exported: Path) -> None:
     assert "95 % interval" in body
     assert "The same settings with other seeds kept 0.9100 (seed 4)." in body
     assert "On 5 seeds that had no part in choosing these settings they kept 0.9000" in body
-    assert "| negative | " in body
+    assert "| `negative` | " in body
+    assert "Out of domain, which training never saw: amazon." in body
     assert "`calibration.json`" in body
     assert "on a toy processor (2 logical cores)" in body
     assert "with 1 thread" in body
@@ -152,6 +156,25 @@ def test_the_card_is_readable_by_the_hub_and_by_people(exported: Path) -> None:
     assert "1,234" in body
     assert "| mine | unknown | reviews.csv |" in body
     assert "/data/ann" not in text
+
+
+def test_nothing_foreign_is_read_as_markdown_or_html(exported: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)> | ``tick`` **bold** [a](javascript:b)\n# Big\n\n---\n"
+    kind = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    shapes = []
+    for name in ("harmless", hostile):
+        manifest = manifest_of(exported)
+        manifest["task"] |= {"name": name, "classes": [name, "`", ""]}
+        manifest["export"]["per_class"][0]["name"] = name
+        manifest["spec"]["teacher"] = {"checkpoint": name}
+        manifest["plan"] += f"# {name}\n```\n# Big\n"
+        manifest["sources"][0] |= {"name": name, "licence": name, "origin": name}
+        _, header, body = model_card(manifest).split("---\n", 2)
+        assert yaml.safe_load(header)["model-index"][0]["results"][0]["dataset"]["name"] == name
+        tokens = [inner for token in kind.parse(body) for inner in (token, *(token.children or ()))]
+        shapes.append(Counter(token.type for token in tokens if token.type not in ("text", "code_inline")))
+    assert shapes[0] == shapes[1]
+    assert not {"html_inline", "html_block", "link_open", "strong_open"} & shapes[1].keys()
 
 
 @pytest.fixture(scope="module")

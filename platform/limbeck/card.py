@@ -1,6 +1,7 @@
 """The model card of an export: an export's manifest, told to people and to the hub's index."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -51,11 +52,12 @@ def _header(manifest: Mapping[str, Any]) -> str:
 
 def _what(manifest: Mapping[str, Any]) -> str:
     task, spec = manifest["task"], manifest["spec"]
-    kind = f"{len(task['classes'])} classes: {', '.join(task['classes'])}" if task["classes"] else "regression"
+    classes = task["classes"]
+    kind = f"{len(classes)} classes: {', '.join(map(_code, classes))}" if classes else "regression"
     kept = manifest["export"]["retention"]
     sentence = "" if kept is None else f" On the held-out test split it keeps {kept:.1%} of its teacher's score."
     return (
-        f"# {manifest['sweep']}: a small classifier for {task['name']}\n\n"
+        f"# {_plain(manifest['sweep'])}: a small classifier for {_plain(task['name'])}\n\n"
         f"A text classifier ({kind}) distilled with `{spec['method']['name']}` from {_teacher(spec)}, here as "
         f"{manifest['about']}.{sentence}"
     )
@@ -64,8 +66,8 @@ def _what(manifest: Mapping[str, Any]) -> str:
 def _teacher(spec: Mapping[str, Any]) -> str:
     teacher = spec["teacher"]
     if teacher.get("checkpoint"):
-        return f"the fitted classifier `{teacher['checkpoint']}`"
-    return f"`{teacher.get('base') or DEFAULT_TEACHER}`, fine-tuned on the task"
+        return f"the fitted classifier {_code(teacher['checkpoint'])}"
+    return f"{_code(teacher.get('base') or DEFAULT_TEACHER)}, fine-tuned on the task"
 
 
 def _use(manifest: Mapping[str, Any]) -> str:
@@ -101,11 +103,14 @@ or `limbeck predict FOLDER < lines.txt`, or `limbeck serve FOLDER`, which do it 
 def _results(manifest: Mapping[str, Any]) -> str:
     export, metric = manifest["export"], manifest["task"]["metric"]
     rows = [
-        [one["split"], _count(one["rows"]), *(_number(one[name]) for name in _COLUMNS)] for one in export["results"]
+        [_plain(one["split"]), _count(one["rows"]), *(_number(one[name]) for name in _COLUMNS)]
+        for one in export["results"]
     ]
     table = _table(["split", "rows", metric, "teacher", "retention", "agreement"], rows)
     taken = [one["split"] for one in export["results"] if not one["measured"]]
     foreign = f" The numbers on {', '.join(taken)} are those of the trial's end." if taken else ""
+    others = [_plain(one["split"]) for one in export["results"] if one["split"] not in ("selection", "test")]
+    foreign += f" Out of domain, which training never saw: {', '.join(others)}." if others else ""
     sentences = [
         f"The selection split chose the student, the test split did not. The exported folder was reloaded in a new "
         f"process for this table; its logits differ from the trained student's by at most {export['difference']:.1e} "
@@ -148,7 +153,7 @@ def _classes(manifest: Mapping[str, Any]) -> str:
     rows = []
     for one in found:
         kept = one["recall"] / one["teacher"] if one["recall"] is not None and one["teacher"] else None
-        rows.append([one["name"], _count(one["rows"]), *map(_number, (one["recall"], one["teacher"], kept))])
+        rows.append([_code(one["name"]), _count(one["rows"]), *map(_number, (one["recall"], one["teacher"], kept))])
     table = _table(["class", "test rows", "recall", "teacher", "retention"], rows)
     return f"## By class\n\nThe share of each class's test rows that is found:\n\n{table}"
 
@@ -159,7 +164,7 @@ def _calibration(manifest: Mapping[str, Any]) -> str:
     if fitted is None:
         return ""
     rows = [
-        [one["split"], _number(one["ece"]), _number(one["ece_calibrated"])]
+        [_plain(one["split"]), _number(one["ece"]), _number(one["ece_calibrated"])]
         for one in export["results"]
         if one["ece"] is not None
     ]
@@ -220,15 +225,11 @@ with {versions}. Plan `{manifest["plan_hash"][:12]}`; data `{manifest["task"]["f
 
 The trial:
 
-```json
-{json.dumps(manifest["spec"], indent=1, ensure_ascii=False)}
-```
+{_fenced("json", json.dumps(manifest["spec"], indent=1, ensure_ascii=False))}
 
 The plan it belongs to:
 
-```yaml
-{manifest["plan"].strip()}
-```"""
+{_fenced("yaml", manifest["plan"].strip())}"""
 
 
 def _limits(manifest: Mapping[str, Any]) -> str:
@@ -251,13 +252,39 @@ def _limits(manifest: Mapping[str, Any]) -> str:
 
 
 def _licences(manifest: Mapping[str, Any]) -> str:
-    rows = [[source["name"], source["licence"], source["origin"]] for source in manifest["sources"]]
+    rows = [[*map(_plain, (one["name"], one["licence"])), _origin(one["origin"])] for one in manifest["sources"]]
     return f"## Data, base models and their licences\n\n{_table(['what', 'licence', 'from'], rows)}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     cells = [list(head), ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
+
+
+def _code(text: str) -> str:
+    """Return foreign text, a class's name say, as a code span: nothing in it is read as Markdown or as HTML."""
+    line = " ".join(text.split()) or " "
+    ticks = _more_ticks(line, 1)
+    return f"{ticks} {line} {ticks}" if "`" in line else f"{ticks}{line}{ticks}"
+
+
+def _plain(text: str) -> str:
+    """Return text in which no character is read as Markdown."""
+    return re.sub(r"([\\`*_\[\]<>#~&!])", r"\\\1", " ".join(text.split()))
+
+
+def _origin(text: str) -> str:
+    return text if re.fullmatch(r"[\w./%=?&:@+, -]+", text) else _code(text)
+
+
+def _fenced(language: str, text: str) -> str:
+    ticks = _more_ticks(text, 3)
+    return f"{ticks}{language}\n{text}\n{ticks}"
+
+
+def _more_ticks(text: str, least: int) -> str:
+    """Return more backticks than any run of them in `text`."""
+    return "`" * max(least, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
 
 
 def _number(value: float | None) -> str:
