@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WINDOW_BATCHES = 64
 """Batches sorted by length together: more would save no more padding, and make a reader of the output wait longer."""
+_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 _QUIET_SECONDS = 3.0
 _PROGRESS_SECONDS = 1.0
 
@@ -85,7 +86,7 @@ def answers(predictor: "Predictor", rows: "list[Row]", logits: Any) -> Iterator[
     texts = ("\t".join(row) for row in rows)
     if not predictor.classes:
         for text, value in zip(texts, logits[:, 0].tolist(), strict=True):
-            yield json.dumps({"text": text, "label": value, "probabilities": {}}, ensure_ascii=False) + "\n"
+            yield _AS_JSON({"text": text, "label": value, "probabilities": {}}) + "\n"
         return
     chances = predictor.probabilities(logits)
     for text, best, row in zip(texts, chances.argmax(axis=1).tolist(), chances.round(6).tolist(), strict=True):
@@ -94,7 +95,7 @@ def answers(predictor: "Predictor", rows: "list[Row]", logits: Any) -> Iterator[
             "label": predictor.classes[best],
             "probabilities": dict(zip(predictor.classes, row, strict=True)),
         }
-        yield json.dumps(answer, ensure_ascii=False) + "\n"
+        yield _AS_JSON(answer) + "\n"
 
 
 class Progress:

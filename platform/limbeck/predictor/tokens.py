@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,19 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Tokens:
-    """N texts, or pairs of texts, as rows of different lengths."""
+    """N texts, or pairs of texts, as rows of different lengths, one after the other."""
 
-    ids: Sequence[Sequence[int]]
-    types: Sequence[Sequence[int]] | None
-    """Which of a pair's texts a token belongs to; None where the model is not told."""
-    lengths: NDArray[np.int64]
+    ids: Ids
+    """(T,), T tokens in all."""
+    types: Ids | None
+    """(T,): which of a pair's texts a token belongs to; None where all of them are 0."""
+    lengths: Ids
     """(N,)"""
+    starts: Ids
+    """(N,): the place of each row's first token."""
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.lengths)
 
 
 class TextReader:
@@ -38,24 +42,28 @@ class TextReader:
         rows: Any = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
         # Without offsets into the text, which nobody reads here, it is quicker.
         found = self._backend.encode_batch_fast(rows)
-        ids = [one.ids for one in found]
-        types = [one.type_ids for one in found] if self._segments else None
-        return Tokens(ids, types, np.fromiter(map(len, ids), np.int64, len(ids)))
+        lengths = np.fromiter(map(len, found), np.int64, len(found))
+        total = int(lengths.sum())
+        ids = np.fromiter(chain.from_iterable(one.ids for one in found), np.int64, total)
+        types = None
+        if self._segments and len(columns) > 1:
+            types = np.fromiter(chain.from_iterable(one.type_ids for one in found), np.int64, total)
+        return Tokens(ids, types, lengths, np.cumsum(lengths) - lengths)
 
     def batch(self, tokens: Tokens, rows: Sequence[int] | Ids) -> dict[str, Ids]:
         """Return ids, mask and perhaps types of B rows, (B, n) each, padded to the longest of them."""
-        width = int(tokens.lengths[rows].max())
-        shape = (len(rows), width)
-        ids, mask = np.full(shape, self._pad, np.int64), np.zeros(shape, np.int64)
-        types = None if tokens.types is None else np.zeros(shape, np.int64)
-        for place, row in enumerate(rows):
-            length = tokens.lengths[row]
-            ids[place, :length] = tokens.ids[row]
-            mask[place, :length] = 1
-            if types is not None and tokens.types is not None:
-                types[place, :length] = tokens.types[row]
-        out = {"input_ids": ids, "attention_mask": mask}
-        return out if types is None else {**out, "token_type_ids": types}
+        lengths = tokens.lengths[rows][:, None]
+        places = np.arange(lengths.max())
+        real = places < lengths
+        # Pads read the text's last token, which is then replaced: no place lies beyond the tokens.
+        from_where = tokens.starts[rows][:, None] + np.minimum(places, lengths - 1)
+        out = {"input_ids": np.where(real, tokens.ids[from_where], self._pad), "attention_mask": real.astype(np.int64)}
+        if self._segments:
+            types = np.zeros_like(out["input_ids"])
+            if tokens.types is not None:
+                np.copyto(types, tokens.types[from_where], where=real)
+            out["token_type_ids"] = types
+        return out
 
 
 def by_length(lengths: NDArray[np.int64], batch_size: int) -> Iterator[Ids]:
