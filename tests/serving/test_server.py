@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,28 @@ def test_what_is_refused_and_why(server: tuple[str, Any]) -> None:
     assert predict(url, {"text": "a good film"})[0] == 200
 
 
-def test_a_slow_body_is_refused_and_others_are_answered_meanwhile(server: tuple[str, Any]) -> None:
+def test_slow_callers_are_refused_and_others_are_answered_meanwhile(server: tuple[str, Any]) -> None:
     url, _ = server
     host, port = url.removeprefix("http://").split(":")
-    head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"
-    with socket.create_connection((host, int(port)), timeout=30) as slow:
-        slow.sendall(head.encode() + b"{")
+    head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: 50\r\n"
+    with ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection((host, int(port)), timeout=30)) for _ in range(2)]
+        slow[0].sendall(head.encode() + b"\r\n{")
+        slow[1].sendall(head.encode())
         started = time.monotonic()
         assert predict(url, {"text": "a good film"})[0] == 200
         assert time.monotonic() - started < 3
-        assert b" 408 " in slow.recv(200)
+        for one, words in zip(slow, (b"the body did not", b"the headers did not"), strict=True):
+            told = one.makefile("rb").read()  # until the server closes the connection
+            assert b" 408 " in told
+            assert words in told
+
+
+def test_headers_without_end_are_refused(server: tuple[str, Any]) -> None:
+    url, _ = server
+    status, answer = ask(url, headers={"X-Long": "x" * 1_000_000})
+    assert status == 431
+    assert "32,768 bytes" in json.loads(answer)["error"]
 
 
 def test_health_numbers_and_a_good_end(server: tuple[str, subprocess.Popen[str]]) -> None:

@@ -1,4 +1,4 @@
-"""The replica: a loaded model behind HTTP, texts of many requests classified together."""
+"""A loaded model behind HTTP: texts of many requests are classified together."""
 
 import asyncio
 import time
@@ -11,6 +11,7 @@ import numpy as np
 from ray import serve
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from limbeck.manifest import read_manifest
 from limbeck.predictor import Predictor, Row
@@ -25,11 +26,11 @@ Answer = dict[str, Any]
 
 
 class Classifier:
-    """Answers `POST /predict`, and `GET` of `/`, `/health` and `/metrics`."""
+    """Answers `POST /predict`, and `GET` of `/`, `/health` and `/metrics`, as an ASGI application."""
 
     def __init__(self, folder: str, threads: int, limits: Limits, counts_folder: str) -> None:
-        self._limits, self._counts = limits, Counts(Path(counts_folder))
-        # Threads that wait busily would take the processor from the proxy and from the other replicas.
+        self._limits, self._counts, self._waiting = limits, Counts(Path(counts_folder)), 0
+        # Threads that wait busily would take the processor from whoever reads requests, and from the other replicas.
         self._predictor = Predictor(Path(folder), threads=threads, spin=False)
         manifest = read_manifest(Path(folder)) or {}
         self._columns = int(manifest.get("task", {}).get("text_columns", 1))
@@ -50,21 +51,21 @@ class Classifier:
             "/predict": ("POST", self._predict),
         }
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; refusals are JSON with an `error`."""
         started = time.perf_counter()
         self._counts.ongoing.inc()
         try:
-            response = await self._answer(request)
+            response = await self._answer(Request(scope, receive))
         except Refused as refusal:
-            response = JSONResponse({"error": refusal.reason}, refusal.status)
+            response = JSONResponse({"error": refusal.reason}, refusal.status, refusal.headers)
         except ClientDisconnect:
             response = Response(status_code=499)
         finally:
             self._counts.ongoing.dec()
         self._counts.requests.labels(str(response.status_code)).inc()
         self._counts.seconds.observe(time.perf_counter() - started)
-        return response
+        await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         found = self._routes.get(request.url.path)
@@ -72,10 +73,8 @@ class Classifier:
             raise Refused(404, f"nothing is at {request.url.path[:80]}; there is {', '.join(self._routes)}")
         method, answer = found
         if request.method != method:
-            response = JSONResponse({"error": f"{request.url.path} takes {method} alone"}, 405, {"Allow": method})
-        else:
-            response = await answer(request)  # type: ignore[assignment]
-        return response
+            raise Refused(405, f"{request.url.path} takes {method} alone", {"Allow": method})
+        return await answer(request)
 
     async def _describe(self, _: Request) -> Response:
         return JSONResponse(self._about)
@@ -96,7 +95,13 @@ class Classifier:
             what = f"the body did not arrive within {self._limits.body_seconds:g} seconds"
             raise Refused(408, what) from None
         rows = read_texts(body, self._columns, self._limits)
-        return JSONResponse({"predictions": await self._classify(rows)})
+        if self._waiting >= self._limits.waiting:
+            raise Refused(429, f"{self._limits.waiting} requests wait already; come again", {"Retry-After": "1"})
+        self._waiting += 1
+        try:
+            return JSONResponse({"predictions": await self._classify(rows)})
+        finally:
+            self._waiting -= 1
 
     @serve.batch(
         max_batch_size=4 * BATCH_TEXTS, batch_wait_timeout_s=0.0, batch_size_fn=lambda some: sum(map(len, some))

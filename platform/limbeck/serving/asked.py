@@ -13,9 +13,9 @@ _TEXT, _TEXTS = "text", "texts"
 class Refused(Exception):
     """A request that is not answered: its status and the reason."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(reason)
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.headers = status, reason, headers
 
 
 def check_headers(headers: Mapping[str, str], limits: Limits) -> None:

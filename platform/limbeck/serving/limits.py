@@ -11,10 +11,12 @@ class Limits:
     """Of one request."""
     characters: int = 100_000
     """Of one text; the model reads the beginning alone."""
+    head_bytes: int = 32 * 2**10
+    """All headers of a request together."""
+    head_seconds: float = 5.0
+    """Until they have arrived."""
     body_bytes: int = 2 * 2**20
     body_seconds: float = 5.0
     """Until the whole body has arrived."""
-    ongoing: int = 512
-    """Requests that a replica holds at once."""
     waiting: int = 1024
-    """Requests that wait for a replica; those beyond are told to come again."""
+    """Requests whose texts wait for a replica's model; those beyond are told to come again."""

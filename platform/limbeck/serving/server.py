@@ -1,4 +1,4 @@
-"""Starting and stopping the server: Ray on this machine, Serve's proxy before it, replicas behind."""
+"""Starting and stopping the server: Ray on this machine, and replicas that listen on one port."""
 
 import tempfile
 from collections.abc import Iterator
@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ray import serve
-from ray.serve.config import HTTPOptions
 
 from limbeck.cluster.session import connected, environment
-from limbeck.serving.app import Classifier
 from limbeck.serving.limits import Limits
+from limbeck.serving.replica import Replica
 
 NAME = "limbeck"
-_QUIET = {
+_SETTINGS = {
     "RAY_SERVE_LOG_TO_STDERR": "0",
-    # One event loop for a replica's requests: each hop between two costs time on few processors.
+    # One event loop in a replica: two would hand each other what one can do.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
 }
+_LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 
 
 @dataclass(frozen=True)
@@ -36,27 +35,22 @@ class Place:
 @contextmanager
 def served(folder: Path, place: Place, limits: Limits) -> Iterator[None]:
     """Serve a model's folder; on leaving, let the requests under way end and stop everything that was started."""
-    with tempfile.TemporaryDirectory(prefix="limbeck-serve-") as counts, environment(_QUIET), connected(None):
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options=HTTPOptions(host=place.host, port=place.port),
-            logging_config={"log_level": "WARNING", "enable_access_log": False},
-        )
+    with tempfile.TemporaryDirectory(prefix="limbeck-serve-") as counts, environment(_SETTINGS), connected(None):
+        serve.start(proxy_location="Disabled", logging_config=_LOGGING)
         deployment = serve.deployment(
-            Classifier,
+            Replica,
             name=NAME,
             num_replicas=place.replicas,
-            max_ongoing_requests=limits.ongoing,
-            max_queued_requests=limits.waiting,
-            backpressure_config={"status_code": 429, "retry_after_s": 1},
+            max_ongoing_requests=limits.waiting,
             ray_actor_options={"num_cpus": 0},
             graceful_shutdown_wait_loop_s=0.1,
             graceful_shutdown_timeout_s=10.0,
-            logging_config={"log_level": "WARNING", "enable_access_log": False},
+            logging_config=_LOGGING,
         )
         try:
-            application = deployment.bind(str(folder.absolute()), place.threads, limits, counts)
-            serve.run(application, name=NAME, route_prefix="/")
+            listen = (place.host, place.port)
+            application = deployment.bind(str(folder.absolute()), place.threads, limits, counts, listen)
+            serve.run(application, name=NAME, route_prefix=None)
             yield
         finally:
             serve.shutdown()
