@@ -128,6 +128,7 @@ cluster: {workers: -1, cpu: 1}
 limits: {size: 3}
 """
     told = problems_of(text)
+    kinds = [f"{engine}batch{size}/p{share}" for engine in ("", "onnx/") for size in (1, 32) for share in (50, 95)]
     for expected in [
         "p.yaml: nam: no such field. Did you mean 'name'?",
         "p.yaml: name: must be up to 64 letters, digits, _ . and -, the first a letter or digit; got null",
@@ -155,7 +156,8 @@ limits: {size: 3}
         "p.yaml: seeds: must differ from each other, got [0, 0]",
         "p.yaml: cluster.workers: must be greater than or equal to 0, got -1",
         "p.yaml: cluster.cpu: no such field. Did you mean 'cpus'?",
-        "p.yaml: limits.size: no such limit. Allowed: latency_ms, parameters, parameters_non_embedding.",
+        "p.yaml: limits.size: no such limit. Allowed: "
+        + ", ".join(["latency_ms", *(f"latency_ms/{kind}" for kind in kinds), "parameters, parameters_non_embedding."]),
     ]:
         assert expected in told, (expected, told)
 
@@ -281,8 +283,11 @@ def test_sections_must_go_together(overrides: list[str], expected: str) -> None:
 
 def test_two_objectives_are_searched_by_tpe_or_nsga2() -> None:
     for sampler in ("tpe", "nsga2"):
-        plan = plan_of(MATE, "objective={retention: max, latency_ms: min}", f"search={{sampler: {sampler}}}")
-        assert plan.objectives == {"retention": "max", "latency_ms": "min"}
+        for cost in ("latency_ms", "latency_ms/batch32/p95", "latency_ms/onnx/batch1/p50", "parameters"):
+            objective = f"objective={{retention: max, {cost}: min}}"
+            plan = plan_of(MATE, objective, f"limits={{{cost}: 5}}", f"search={{sampler: {sampler}}}")
+            assert plan.objectives == {"retention": "max", cost: "min"}
+            assert plan.limits == {cost: 5.0}
         assert plan.search.early_stop == "none"
     assert "objective.retention: min looks for the worst" in plan_of(MATE, "objective.retention=min").warnings[0]
 

@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import worlds
+from limbeck.cluster.engine import student_sizes
 from limbeck.errors import UserError
 from limbeck.metrics import evaluate
+from limbeck.sections import LATENCIES
 from limbeck.supplies import Supplies
 from limbeck.training import train
 from limbeck.trial import TrialSpec
@@ -93,9 +95,25 @@ def test_a_trial_leaves_a_student_that_loads_and_says_what_was_recorded(
 
 def test_latency_is_measured(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
     base, supplies = world
-    metrics = run(worlds.spec(base), supplies, tmp_path).metrics
-    assert 0 < metrics["latency_ms/batch1/p50"] <= metrics["latency_ms/batch1/p95"]
+    result = train(worlds.spec(base), Worker(tmp_path, graph=True), supplies)
+    assert result is not None
+    metrics = result.metrics
+    for kind in ("latency_ms", "latency_ms/onnx"):
+        assert 0 < metrics[f"{kind}/batch1/p50"] <= metrics[f"{kind}/batch1/p95"]
+        assert 0 < metrics[f"{kind}/batch32/p50"] <= metrics[f"{kind}/batch32/p95"]
     assert metrics["latency_ms"] == metrics["latency_ms/batch1/p50"] < metrics["latency_ms/batch32/p50"]
+    assert metrics["threads"] == torch.get_num_threads()
+    assert metrics.keys() >= set(LATENCIES)
+
+
+def test_what_limits_bound_is_known_before_a_student_trains(world: tuple[dict[str, Any], Supplies]) -> None:
+    base, supplies = world
+    spec = worlds.spec(base)
+    assert student_sizes(spec, supplies, ["parameters"]).keys() == {"parameters", "parameters_non_embedding"}
+    for name in ("latency_ms/batch32/p95", "latency_ms/onnx/batch1/p50"):
+        found = student_sizes(spec, supplies, [name, "parameters"])
+        assert found[name] > 0
+        assert found["parameters"] > found["parameters_non_embedding"] > 0
 
 
 def test_the_test_set_is_not_read_before_the_end(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def write_graph(model: "PreTrainedModel", segments: bool, path: Path) -> None:
     `segments`: the graph takes `token_type_ids`, too. The weights lie in the same file; the model stays as it was.
     UserError without `onnx`.
     """
-    _require_onnx()
+    require_onnx()
     names = ["input_ids", "attention_mask", *(["token_type_ids"] if segments else [])]
     device = next(model.parameters()).device
     ids = torch.full((2, 8), 5, device=device)
@@ -65,7 +65,7 @@ def write_quantised(graph: Path, path: Path) -> None:
     scales by tensor on 98.2 %, at the same speed. Because one scale serves a whole batch, a row's logits move a little
     with what shares its batch. UserError without `onnxruntime`.
     """
-    _require_onnx()
+    require_onnx()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _silent():
@@ -86,7 +86,8 @@ class _Positional(nn.Module):
         return logits
 
 
-def _require_onnx() -> None:
+def require_onnx() -> None:
+    """Raise UserError where graphs can be neither written nor run."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401

@@ -1,6 +1,6 @@
 """The small sections of a plan: objective, search, cluster, seeds, limits."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -9,6 +9,7 @@ from limbeck.config import Config
 from limbeck.errors import did_you_mean
 from limbeck.faults import Fault, shown
 from limbeck.metrics import METRICS
+from limbeck.timing import BATCHES, SHARES
 
 Direction = Literal["max", "min"]
 _LEARNED: dict[str, Direction] = {
@@ -16,14 +17,15 @@ _LEARNED: dict[str, Direction] = {
     "selection/agreement": "max",
     **{f"selection/{name}": "max" for name in METRICS},
 }
-_COSTS: dict[str, Direction] = {
-    "parameters": "min",
-    "parameters_non_embedding": "min",
-    "latency_ms": "min",
-    "train_seconds": "min",
-}
+_GRAPH = "latency_ms/onnx/"
+LATENCIES = (
+    "latency_ms",
+    *(f"{kind}batch{size}/p{share}" for kind in ("latency_ms/", _GRAPH) for size in BATCHES for share in SHARES),
+)
+"""In torch, and in ONNX Runtime; `latency_ms` is torch's median for one text."""
+LIMITS = ("parameters", "parameters_non_embedding", *LATENCIES)
+_COSTS: dict[str, Direction] = {**dict.fromkeys(LIMITS, "min"), "train_seconds": "min"}
 OBJECTIVES = {**_LEARNED, **_COSTS}
-LIMITS = ("parameters", "parameters_non_embedding", "latency_ms")
 _LARGEST_SEED = 2**31
 
 
@@ -120,6 +122,11 @@ def parse_seeds(raw: Any) -> tuple[tuple[int, ...], list[Fault]]:
     if len(set(raw)) < len(raw):
         return (), [Fault("", f"must differ from each other, got {shown(raw)}")]
     return tuple(raw), []
+
+
+def needs_graph(names: Iterable[str]) -> bool:
+    """Say whether one of these numbers is measured in ONNX Runtime."""
+    return any(name.startswith(_GRAPH) for name in names)
 
 
 def parse_limits(raw: Any) -> tuple[dict[str, float], list[Fault]]:

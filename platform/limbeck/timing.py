@@ -7,6 +7,8 @@ import numpy as np
 
 BATCHES = (1, 32)
 """Batch sizes that every latency is measured at."""
+SHARES = (50, 95)
+"""Percentiles that are told of it."""
 
 
 def call_ms(
@@ -18,7 +20,7 @@ def call_ms(
         started = clock()
         call()
         times.append(1000 * (clock() - started))
-    return {f"p{share}": float(np.percentile(times[warm_up:], share)) for share in (50, 95)}
+    return {f"p{share}": float(np.percentile(times[warm_up:], share)) for share in SHARES}
 
 
 def by_batch(one: Callable[[int], dict[str, float]]) -> dict[str, float]:

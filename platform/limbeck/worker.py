@@ -74,6 +74,8 @@ class Worker:
     report: Callable[[Progress], None] = _ignore
     should_stop: Callable[[], bool] = _never
     clock: Callable[[], float] = time.perf_counter
+    graph: bool = False
+    """Whether the finished student is timed in ONNX Runtime, too."""
 
 
 def write_result(folder: Path, metrics: Mapping[str, float]) -> None:

@@ -9,6 +9,7 @@ import torch
 from limbeck.cache import Cache
 from limbeck.latency import latency_ms
 from limbeck.models import parameters, parameters_non_embedding
+from limbeck.sections import LATENCIES, needs_graph
 from limbeck.supplies import TEST, Supplies
 from limbeck.training import train
 from limbeck.trial import TrialSpec
@@ -64,8 +65,9 @@ def student_sizes(spec: TrialSpec, supplies: Supplies, wanted: Collection[str]) 
         "parameters": float(parameters(student)),
         "parameters_non_embedding": float(parameters_non_embedding(student)),
     }
-    if "latency_ms" in wanted:
-        found |= latency_ms(student, prepared.splits[TEST], prepared.vocabulary, supplies.device)
+    if set(wanted) & set(LATENCIES):
+        test, graph = prepared.splits[TEST], needs_graph(wanted)
+        found |= latency_ms(student, test, prepared.vocabulary, supplies.device, graph=graph)
     return found
 
 

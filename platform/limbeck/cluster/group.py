@@ -10,6 +10,8 @@ from typing import Any
 import ray.train
 import torch
 import torch.distributed as dist
+from ray import tune
+from ray.exceptions import RayActorError
 from ray.train import RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from limbeck.cluster.messages import End, Ready, Refused, Said, packed, stop_requested
 from limbeck.cluster.mishaps import disk_is_full, no_room
-from limbeck.cluster.worker import Setup, attempt, failed, make_ready, read_spec, report_of, saying
+from limbeck.cluster.worker import DEATHS_FORGIVEN, Setup, attempt, failed, make_ready, read_spec, report_of, saying
 from limbeck.worker import Progress, Worker
 
 _BUCKET_BYTES = 25 * 2**20
@@ -26,13 +28,22 @@ _POLL_SECONDS = "0.2"
 
 
 def train_in_group(setup: Setup, folder: Path) -> End | Refused:
-    """Train the trial in `folder` over `setup.workers` workers, from a driver that holds no CPU of theirs."""
-    try:
-        told: End | Refused = _fit(_loop, {"setup": setup, "folder": folder}, setup, setup.workers, folder)
-    except TrainingFailedError as error:
-        cause = _first_cause(error)
-        return no_room(folder) if disk_is_full(cause, folder) else failed(cause)
-    return told
+    """Train the trial in `folder` over `setup.workers` workers, from a driver that holds no CPU of theirs.
+
+    When a worker's process dies the others cannot go on: all start again, from the last checkpoint.
+    """
+    deaths = 0
+    while True:
+        try:
+            told: End | Refused = _fit(_loop, {"setup": setup, "folder": folder}, setup, setup.workers, folder)
+        except TrainingFailedError as error:
+            if _process_died(error) and (deaths := deaths + 1) <= DEATHS_FORGIVEN:
+                line = f"trial {folder.name}: a worker's process died; all go on from the last checkpoint"
+                tune.report(packed(Said(line)))
+                continue
+            cause = _first_cause(error)
+            return no_room(folder) if disk_is_full(cause, folder) else failed(cause)
+        return told
 
 
 def make_ready_in_worker(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
@@ -64,6 +75,12 @@ def _ready_loop(config: dict[str, Any]) -> Ready | Refused:
         return make_ready(config["setup"], config["config"])
 
 
+def _process_died(error: TrainingFailedError) -> bool:
+    """Say whether a worker ended without a word: what the others raise then is that they lost it."""
+    failures = error.worker_failures.values() if isinstance(error, ray.train.WorkerGroupError) else ()
+    return any(isinstance(getattr(failure, "health_check_failure", None), RayActorError) for failure in failures)
+
+
 def _first_cause(error: Exception) -> BaseException:
     """The first worker's own error, where Train says which it was."""
     if isinstance(error, ray.train.WorkerGroupError) and error.worker_failures:
@@ -92,6 +109,7 @@ def _loop(config: dict[str, Any]) -> End | Refused:
         report=report,
         should_stop=_agreed(lambda: stop_requested(folder), get_device()),
         clock=time.perf_counter,
+        graph=setup.graph,
     )
     return attempt(setup, spec, worker)
 

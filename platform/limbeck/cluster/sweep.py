@@ -27,7 +27,9 @@ from limbeck.cluster.tuning import Opening, run_trials
 from limbeck.cluster.worker import Setup
 from limbeck.errors import Problem, UserError
 from limbeck.misfits import plan_misfits
+from limbeck.onnx_graph import require_onnx
 from limbeck.plan import Plan, parse_plan
+from limbeck.sections import needs_graph
 from limbeck.store import (
     DatabaseMissingError,
     NewSweep,
@@ -161,7 +163,9 @@ class _Sweep:
     def _run(self, store: PatientStore, ledger: Ledger) -> None:
         plan, ours = self.plan, self.site.address is None
         cluster, limits = plan.cluster, tuple(plan.limits.items())
-        setup = Setup(self.engine, self.site.cache_root, cluster.workers, cluster.cpus, cluster.gpus, limits)
+        if graph := needs_graph([*plan.objectives, *plan.limits]):
+            require_onnx()
+        setup = Setup(self.engine, self.site.cache_root, cluster.workers, cluster.cpus, cluster.gpus, limits, graph)
         with session.connected(self.site.address), Board(self.console, next(iter(plan.objectives))) as board:
             nodes = session.nodes()
             if not ours:

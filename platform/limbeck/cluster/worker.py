@@ -52,6 +52,8 @@ class Setup:
     gpus: float
     limits: tuple[tuple[str, float], ...] = ()
     """Largest values of what is known of a student before it trains."""
+    graph: bool = False
+    """Whether students are timed in ONNX Runtime, too."""
 
     @property
     def threads(self) -> int:
@@ -130,6 +132,7 @@ def _in_place(setup: Setup, folder: Path) -> End | Refused:
             report=lambda progress: tune.report(packed(report_of(progress, spec))),
             should_stop=lambda: stop_requested(folder),
             clock=time.perf_counter,
+            graph=setup.graph,
         )
         return attempt(setup, spec, worker)
 
