@@ -22,6 +22,7 @@ SECTIONS = (
     "Attribution",
     "First result on movies",
 )
+CONTROLS = ("finetune", "kd", "random_mask")
 
 
 def card_of(name: str) -> Path:
@@ -61,6 +62,11 @@ def lacks_of_card(name: str) -> list[str]:
         lacks.append("a plan's lines in YAML, and the search space, under 'How to use'")
     if not re.search(r"^(1\. .+|There is none)", told.get("Differs from the source", ""), re.MULTILINE):
         lacks.append("numbered lines under 'Differs from the source'")
+    beside = dict.fromkeys((*CONTROLS, name))
+    results = told.get("First result on movies", "")
+    lacks += [
+        f"a line of {other} under 'First result on movies'" for other in beside if f"\n| `{other}` |" not in results
+    ]
     linked = [card_of(other).read_text(encoding="utf-8") for other in re.findall(r"\]\((\w+)\.md\)", card)]
     words = set(re.findall(r"\w+", " ".join([card, *linked])))
     lacks += [f"setting {field}" for field in sorted(fields(METHODS[name].Config) - words)]
