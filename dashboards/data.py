@@ -98,9 +98,9 @@ def examples(sweep: SweepRow, name: str) -> list[ExamplesRow]:
 def curve_metrics(frame: pd.DataFrame) -> list[str]:
     """Return the metrics that trials report on their way, best known first."""
     names = [column.removeprefix("metric:") for column in frame.columns if column.startswith("metric:")]
-    final = ("teacher/", "test/", "updates/")
+    final = ("teacher/", "test/", "updates/", "latency_ms")
     sizes = {"parameters", "parameters_non_embedding", "disk_bytes"}
-    once = {*sizes, "train_seconds", "best_update", "updates", "latency_ms"}
+    once = {*sizes, "train_seconds", "best_update", "updates", "threads"}
     first = ["retention", "selection/accuracy", "selection/agreement", "loss/student", "loss/total"]
     tests = {name.rpartition("/")[0] for name in names if name.startswith("teacher/")}
     ends = tuple(f"{split.removeprefix('teacher/')}/" for split in tests if split != "teacher/selection") + final

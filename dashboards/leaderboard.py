@@ -13,7 +13,6 @@ import words
 from charts.search import is_numeric, pareto
 from limbeck.errors import UserError
 from limbeck.store import SweepRow
-from states import show_problem
 
 ROWS_MOST = 1000
 """Rows sent to the browser; filter and order are applied before."""
@@ -132,7 +131,8 @@ def view(sweep: SweepRow, frame: pd.DataFrame) -> None:
         names = {title: name for name, title in every.items()}
         board = filters.filtered(board, text, names, ["trial", "state", "cell"], list(filter(_is_share, every)))
     except UserError as error:
-        show_problem(error)
+        told = "  \n".join(words.literal(problem) for problem in error.problems)
+        st.warning(told, icon=":material/filter_alt_off:")
         return
     if order != "rank":
         down = is_numeric(board[order]) and not order.startswith("value:")

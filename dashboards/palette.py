@@ -5,8 +5,11 @@ SERIES = ("#2A639F", "#D45700", "#2A9468", "#C773B7", "#1298FF")
 GREY = "#808690"
 FAINT = "rgba(128, 134, 144, 0.45)"
 BAND = "rgba(128, 134, 144, 0.22)"
-SCALE = ((0.0, "#B4B9C2"), (0.5, "#6FA8DC"), (1.0, "#1080E0"))
-"""For ordered values: from what recedes to what stands out, on light and on dark."""
+SCALES = {
+    "light": ((0.0, "#B4B9C2"), (0.5, "#6FA8DC"), (1.0, "#1068C0")),
+    "dark": ((0.0, "#4A5160"), (0.5, "#3F7DBB"), (1.0, "#6CBBFF")),
+}
+"""For ordered values: from what recedes to what stands out."""
 ALARM = "#D45700"
 BACKGROUNDS = {"light": "#FFFFFF", "dark": "#0E1117"}
 """Of the pages, as the theme has them."""

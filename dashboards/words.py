@@ -46,6 +46,8 @@ def metric_title(name: str) -> str:
     if name in _PLAIN:
         return _PLAIN[name]
     *path, last = name.split("/")
+    if path and path[0] in _PLAIN:
+        return f"{_PLAIN[path[0]]}, {' '.join([*path[1:], last])}"
     return " ".join([*path, _LAST_WORD.get(last, last)]).replace("_", " ")
 
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from charts.style import figure, percent_axis, state_marker
-from palette import FAINT, SCALE, SERIES
+from palette import BACKGROUNDS, FAINT, SCALES, SERIES
 from words import is_share, label, metric_title, short_paths, value_text
 
 STATES_SHOWN = ("complete", "running", "stopped", "failed")
@@ -49,7 +49,8 @@ def _points(x: pd.Series, y: pd.Series, trials: pd.Series, state: str) -> go.Sca
     return go.Scatter(
         x=x.to_numpy(),
         y=y.to_numpy(),
-        customdata=trials.tolist(),
+        # As an array: of a list Plotly looks at every item.
+        customdata=trials.to_numpy(object),
         mode="markers",
         name=word,
         marker=state_marker(state, 7),
@@ -71,7 +72,7 @@ def is_logarithmic(values: pd.Series) -> bool:
     return is_numeric(values) and there.min() > 0 and there.max() / there.min() >= 20 and there.nunique() > 4
 
 
-def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, background: str) -> go.Figure:
+def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, theme: str) -> go.Figure:
     """Return parallel coordinates of the varied values, coloured by the objective; drag along an axis to filter."""
     score = frame[f"objective:{objective}"]
     ends = short_paths(list(paths))
@@ -86,7 +87,7 @@ def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, backgrou
             dimensions=dimensions,
             line={
                 "color": score.to_numpy(),
-                "colorscale": SCALE,
+                "colorscale": SCALES[theme],
                 "cmin": low,
                 "cmax": max(high, low + 1e-9),
                 "showscale": True,
@@ -102,7 +103,10 @@ def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, backgrou
     )
     # The ticks are outlined with the background, so that lines do not run through them.
     return out.update_layout(
-        height=460, margin={"l": 60, "r": 40, "t": 70, "b": 24}, paper_bgcolor=background, uirevision=objective
+        height=460,
+        margin={"l": 60, "r": 40, "t": 70, "b": 24},
+        paper_bgcolor=BACKGROUNDS[theme],
+        uirevision=objective,
     )
 
 

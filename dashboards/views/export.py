@@ -17,6 +17,8 @@ from limbeck.store import SweepRow, TrialRow
 
 LISTED = 300
 POLL_SECONDS = 1.0
+HALF = 600
+"""Pixels. Two stand side by side in a wide window and below each other in a narrow one."""
 
 
 def pick_complete(sweep: SweepRow) -> str | None:
@@ -89,7 +91,7 @@ def take_away(sweep: SweepRow, trial: TrialRow) -> None:
         )
         files = [(path.name, words.size(path.stat().st_size)) for path in found.files]
         st.dataframe(
-            pd.DataFrame(files, columns=["file", "size"]), hide_index=True, key="files", width=420, alt="Files"
+            pd.DataFrame(files, columns=["file", "size"]), hide_index=True, key="files", width="content", alt="Files"
         )
     else:
         converted(exporter.Wanted(data.database(), sweep.name, trial.trial, form), f"{name}-{form}")
@@ -97,9 +99,9 @@ def take_away(sweep: SweepRow, trial: TrialRow) -> None:
     st.caption(
         "Writes the model with its full card, and proves in a fresh process that it answers as the student does."
     )
-    st.code(command(sweep, trial, form), language=None)
+    st.code(command(sweep, trial, form), language=None, wrap_lines=True)
     st.caption("Then try it:")
-    st.code(f"echo 'a fine film' | limbeck predict {shlex.quote(name)}", language=None)
+    st.code(f"echo 'a fine film' | limbeck predict {shlex.quote(name)}", language=None, wrap_lines=True)
 
 
 @st.cache_resource(show_spinner=False)
@@ -164,13 +166,13 @@ def page() -> None:
         return
     trial = data.trial(sweep, name)
     head(trial)
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        take_away(sweep, trial)
-    with right:
-        st.subheader("Card", anchor=False)
-        with st.container(border=True):
-            st.markdown(preview(parcel.card(sweep, trial)))
+    with st.container(horizontal=True, gap="large"):
+        with st.container(width=HALF):
+            take_away(sweep, trial)
+        with st.container(width=HALF):
+            st.subheader("Card", anchor=False)
+            with st.container(border=True):
+                st.markdown(preview(parcel.card(sweep, trial)))
     target = {"sweep": sweep.name, "trial": name}
     st.page_link(links.TRIAL, label="Open the trial", icon=":material/science:", query_params=target)
 

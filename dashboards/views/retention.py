@@ -11,10 +11,16 @@ import words
 from charts import forest
 from limbeck.compare import ScalingCurve, scaling_curve
 from limbeck.report import Column, Table
+from limbeck.store import SweepRow
 from students import Student, best_students
 
 SHOWN_AT_FIRST = 5
 STUDENTS_MOST = 60
+
+
+@st.cache_resource(show_spinner="Resampling seeds and examples…", max_entries=16)
+def _students(url: str, versions: tuple[tuple[str, str], ...], _sweeps: list[SweepRow]) -> list[Student]:
+    return best_students(_sweeps)
 
 
 def line(student: Student, split: str) -> forest.Line:
@@ -92,7 +98,8 @@ def page() -> None:
     default = names[:SHOWN_AT_FIRST]
     chosen = st.multiselect("Sweeps", names, key=links.prepare_many("sweeps", names, default))
     links.keep_many("sweeps", chosen, default)
-    students = best_students([by_name[name] for name in chosen])
+    rows = [by_name[name] for name in chosen]
+    students = _students(data.database(), tuple((row.name, data.version(row)) for row in rows), rows)
     if not students:
         states.empty("Nothing chosen", "Choose one sweep or more above.")
         return

@@ -16,7 +16,7 @@ import words
 from charts import curves, search
 from charts.style import POINTS_MOST
 from limbeck.store import SweepRow
-from palette import BACKGROUNDS, GREY
+from palette import GREY
 
 REFRESH_SECONDS = 5.0
 BEST, OTHERS = 5, 120
@@ -122,7 +122,7 @@ def parallel_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
         remark += f" The {AXES_MOST} most important settings have an axis."
     # Plotly draws the axes black whatever the theme.
     st.html(f"<style>.parcoords .domain, .parcoords .tick line {{ stroke: {GREY} !important; }}</style>")
-    figure = search.parallel(kept, paths, name, BACKGROUNDS[st.context.theme.type or "light"])
+    figure = search.parallel(kept, paths, name, st.context.theme.type or "light")
     st.plotly_chart(figure, key="parallel", alt="Parallel coordinates of complete trials")
     st.caption("Drag along an axis to keep only the trials that cross it there; click it to let go. " + remark)
 

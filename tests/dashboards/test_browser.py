@@ -4,6 +4,7 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from small_students import write_student
 
 from .browsing import PATIENCE_MS, needs_browser, served
 from .demo import HOSTILE, build
+from .trained import SWEEP, TRIAL, add_trained
 
 pytestmark = needs_browser
 WIDE, NARROW = {"width": 1440, "height": 1000}, {"width": 768, "height": 900}
@@ -66,15 +68,22 @@ def settled(page: Any) -> None:
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
 
 
+def until(page: Any, done: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for what no event tells of; nothing else happens in the browser while Python sleeps by itself."""
+    for _ in range(int(seconds / 0.1)):
+        if done():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("it did not come about")
+
+
 def click_row(page: Any, row: int, seen: Callable[[], bool]) -> None:
     """Tick a row of the first table; again where it was not drawn yet, until something is seen of it."""
     table = page.get_by_test_id("stDataFrame").first
     for _ in range(10):
         table.click(position={"x": 18, "y": HEADER + ROW * row + ROW // 2})
-        for _ in range(20):
-            page.wait_for_timeout(100)
-            if seen():
-                return
+        with suppress(AssertionError):
+            return until(page, seen, 2)
     raise AssertionError("the table takes no clicks")
 
 
@@ -114,15 +123,17 @@ def test_a_leaderboard_is_reached_by_keyboard(page: Any, site: str, home: Path) 
     page.get_by_role("textbox", name="Filter").focus()
     page.get_by_test_id("stDataFrame").wait_for()
     settled(page)
-    opens = page.get_by_role("link", name="Open this trial")
-    for _ in range(12):
+    for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.tagName === 'CANVAS'"):
             break
-    for key in ("ArrowDown", "Shift+Space"):
-        page.keyboard.press(key)
-        page.wait_for_timeout(200)
-    opens.wait_for()
+    chosen = page.get_by_role("link", name=re.compile("Open this trial|Compare these"))
+    for _ in range(5):
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Shift+Space")
+        with suppress(AssertionError):
+            return until(page, lambda: chosen.count() > 0, 5)
+    raise AssertionError("the table takes no keys")
 
 
 def test_a_filter_by_keyboard_stands_in_the_address(page: Any, site: str) -> None:
@@ -138,35 +149,22 @@ def test_a_filter_by_keyboard_stands_in_the_address(page: Any, site: str) -> Non
     assert page.get_by_role("textbox", name="Filter").input_value() == "state = failed"
 
 
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [
-        ("sweep?sweep=mate&view=History", "trial number"),
-        ("sweep?sweep=mate&view=Front", "On the line"),
-        ("ablations?sweep=mate-ablation&split=amazon", "Every configuration against the reference"),
-        ("retention?sweeps=sizes", "Growth with size"),
-        ("trial?sweep=mate&show=Resources", "read once when the trial ended"),
-        ("export?sweep=sizes", "From a terminal"),
-    ],
-)
-def test_deep_links_open_what_they_name(page: Any, site: str, address: str, words: str) -> None:
-    page.goto(f"{site}/{address}")
-    page.get_by_text(words).first.wait_for()
-    settled(page)
-    # The pages run inside the app: its navigation is there, and so is its sign-in.
-    assert page.get_by_role("link", name="Ablations").count() == 1
-    assert page.get_by_test_id("stException").count() == 0
-
-
 def test_a_point_leads_to_its_trial(page: Any, site: str) -> None:
     page.goto(f"{site}/sweep?sweep=sizes&view=History")
-    page.locator(".scatterlayer .point").first.wait_for()
+    point = page.locator(".scatterlayer .trace").last.locator(".point").nth(3)
     settled(page)
-    page.wait_for_timeout(1500)
-    box = page.locator(".scatterlayer .trace").last.locator(".point").nth(3).bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_timeout(300)
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    told = page.locator(".hoverlayer .hovertext")
+
+    def pointed_at() -> bool:
+        box = point.bounding_box()
+        page.mouse.move(0, 0)
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        return bool(told.count())
+
+    # The figure is drawn anew until it has found its size.
+    until(page, pointed_at)
+    page.mouse.down()
+    page.mouse.up()
     page.wait_for_url(re.compile(r"/trial\?.*sweep=sizes"))
     page.get_by_text("Quality on the selection split").wait_for()
 
@@ -174,16 +172,16 @@ def test_a_point_leads_to_its_trial(page: Any, site: str) -> None:
 def test_text_from_data_is_shown_and_never_run(page: Any, site: str) -> None:
     from urllib.parse import quote
 
-    for address in (
-        "",
-        f"sweep?sweep={quote(HOSTILE)}",
-        f"trial?sweep={quote(HOSTILE)}&show=Log",
-        f"trial?sweep={quote(HOSTILE)}&show=Configuration",
-        "trial?sweep=mate&show=Tricks",
+    for address, shown in (
+        ("", "Sweeps running"),
+        (f"sweep?sweep={quote(HOSTILE)}", "1 of 1 trials"),
+        (f"trial?sweep={quote(HOSTILE)}&show=Log", "Traceback"),
+        (f"trial?sweep={quote(HOSTILE)}&show=Configuration", "All settings"),
+        ("trial?sweep=mate&show=Tricks", "made up"),
     ):
         page.goto(f"{site}/{address}")
+        page.get_by_text(shown).first.wait_for()
         settled(page)
-        page.wait_for_timeout(300)
         assert page.title() != "1"
         assert page.locator('img[src="x"]').count() == 0
         assert page.locator('a[href="http://127.0.0.1/x"]').count() == 0
@@ -234,7 +232,50 @@ def test_a_student_is_downloaded_and_loads(page: Any, site: str, home: Path, tmp
     assert torch.equal(*answers)
 
 
-def test_pages_fit_narrow_and_wide_light_and_dark(page: Any, site: str) -> None:
+def test_a_trained_student_is_downloaded_as_onnx_and_answers_alike(
+    page: Any, site: str, home: Path, tmp_path: Path
+) -> None:
+    import numpy as np
+    import onnxruntime
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    student = add_trained(home, tmp_path / "world").student
+    page.goto(f"{site}/export?sweep={SWEEP}&trial={TRIAL}&format=onnx")
+    page.get_by_role("button", name="Prepare ONNX").click()
+    page.get_by_test_id("stDownloadButton").wait_for(timeout=180_000)
+    assert page.get_by_text("logits within").count() == 1, "the command has proven it"
+    with page.expect_download() as waiting:
+        page.get_by_test_id("stDownloadButton").get_by_role("button").click()
+    with zipfile.ZipFile(Path(waiting.value.path())) as archive:
+        archive.extractall(tmp_path / "unzipped")
+    (folder,) = (tmp_path / "unzipped").iterdir()
+    texts = ["the film was superb", "a dull story and a boring plot , very bad", "music"]
+    batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    graph = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    taken = {given.name: batch[given.name].numpy().astype(np.int64) for given in graph.get_inputs()}
+    with torch.no_grad():
+        expected = AutoModelForSequenceClassification.from_pretrained(student).eval()(**batch).logits.numpy()
+    assert np.ptp(expected) > 1, "it has learnt something to get wrong"
+    np.testing.assert_allclose(graph.run(None, taken)[0], expected, atol=1e-4)
+
+
+PAGES = {
+    "": "Sweeps running",
+    "sweep?sweep=mate": "Select rows",
+    "sweep?sweep=mate&view=History": "trial number",
+    "sweep?sweep=mate&view=Front": "On the line",
+    "retention?sweeps=sizes": "Growth with size",
+    "ablations?sweep=mate-ablation&split=amazon&reference=adversary": "difference to adversary",
+    "trial?sweep=mate&show=Resources": "read once when the trial ended",
+    "compare?trials=mate/&trials=sizes/": "Do the results differ?",
+    "export?sweep=sizes": "From a terminal",
+}
+
+
+@pytest.mark.parametrize(("address", "words"), PAGES.items(), ids=list(PAGES))
+def test_deep_links_open_what_they_name_and_fit(page: Any, site: str, address: str, words: str) -> None:
+    """Wide and narrow, light and dark; and no page is sent more than it shows."""
     sent = 0
 
     def count(payload: str | bytes) -> None:
@@ -242,21 +283,26 @@ def test_pages_fit_narrow_and_wide_light_and_dark(page: Any, site: str) -> None:
         sent += len(payload)
 
     page.on("websocket", lambda socket: socket.on("framereceived", count))
-    for address in ("", "sweep?sweep=mate", "retention?sweeps=sizes", "ablations?sweep=factors", "trial?sweep=mate"):
-        sent = 0
-        page.goto(f"{site}/{address}")
-        page.get_by_test_id("stDataFrame").or_(page.get_by_test_id("stPlotlyChart")).first.wait_for()
-        settled(page)
-        assert sent < 5e6
-        for viewport, scheme in ((WIDE, "light"), (NARROW, "dark")):
-            page.set_viewport_size(viewport)
-            page.emulate_media(color_scheme=scheme)
-            page.wait_for_timeout(200)
-            main = page.get_by_test_id("stMain")
-            assert main.evaluate("node => node.scrollWidth - node.clientWidth") <= 1, f"{address} scrolls sideways"
-            background = page.get_by_test_id("stApp").evaluate("node => getComputedStyle(node).backgroundColor")
-            parts = [int(part) for part in re.findall(r"\d+", background)[:3]]
-            assert (sum(parts) < 200) == (scheme == "dark")
+    page.goto(f"{site}/{address}")
+    page.get_by_text(words).first.wait_for()
+    settled(page)
+    assert sent < 5e6
+    # The pages run inside the app: its navigation is there, and so is its sign-in.
+    assert page.get_by_role("link", name="Ablations").count() == 1
+    assert page.get_by_test_id("stException").count() == 0
+    assert page.get_by_text("Stands for the best trial").count() == 0, "words about the code are not shown"
+    main, app = page.get_by_test_id("stMain"), page.get_by_test_id("stApp")
+    for viewport, scheme in ((WIDE, "light"), (NARROW, "dark")):
+        page.set_viewport_size(viewport)
+        page.emulate_media(color_scheme=scheme)
+
+        def coloured(scheme: str = scheme) -> bool:
+            background = app.evaluate("node => getComputedStyle(node).backgroundColor")
+            return (sum(int(part) for part in re.findall(r"\d+", background)[:3]) < 200) == (scheme == "dark")
+
+        until(page, coloured)
+        # What was drawn for the wide window takes a moment to become narrow.
+        until(page, lambda: main.evaluate("node => node.scrollWidth - node.clientWidth") <= 1, 10)
 
 
 def test_a_missing_database_opens_by_itself(page: Any, tmp_path: Path) -> None:

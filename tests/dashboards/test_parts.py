@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import data
 import filters
 import importance
 import palette
@@ -46,6 +47,19 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 )
 def test_numbers_have_sensible_digits_and_units(value: float | None, metric: str, text: str) -> None:
     assert words.number(value, metric) == text
+
+
+def test_metrics_have_titles_with_their_units() -> None:
+    assert words.metric_title("latency_ms/onnx/batch1/p50") == "latency (ms), onnx batch1 p50"
+    assert words.metric_title("amazon/kl") == "amazon KL to the teacher (nats)"
+    assert words.metric_title("invented/flip_rate") == "invented flip rate"
+
+
+def test_only_what_is_reported_on_the_way_has_a_curve() -> None:
+    final = ["latency_ms", "latency_ms/batch1/p50", "threads", "parameters", "test/accuracy", "amazon/kl"]
+    names = ["loss/student", "selection/kl", "teacher/amazon/accuracy", *final]
+    frame = pd.DataFrame([[1.0] * len(names)], columns=[f"metric:{name}" for name in names])
+    assert data.curve_metrics(frame) == ["loss/student", "selection/kl"]
 
 
 def test_times_ago() -> None:
@@ -316,6 +330,13 @@ def test_colours_stand_out_on_light_and_dark(background: str) -> None:
     assert min(_contrast(colour, background) for colour in (*palette.SERIES, palette.GREY)) >= 3
 
 
+@pytest.mark.parametrize("theme", palette.SCALES)
+def test_what_is_good_stands_out_and_what_is_bad_recedes(theme: str) -> None:
+    contrasts = [_contrast(colour, palette.BACKGROUNDS[theme]) for _, colour in palette.SCALES[theme]]
+    assert contrasts == sorted(contrasts)
+    assert contrasts[0] > 1.5 and contrasts[-1] > 4.5
+
+
 @pytest.mark.parametrize("sight", SIGHT)
 def test_colours_are_told_apart_by_everybody(sight: str) -> None:
     seen = [_oklab(np.clip(np.array(SIGHT[sight]) @ _linear(c), 0, 1)) for c in palette.SERIES]
@@ -329,6 +350,7 @@ def test_series_differ_by_more_than_colour() -> None:
     assert len({symbol for _, symbol in palette.STATES.values()}) == len(palette.STATES)
 
 
-def test_the_theme_has_the_palette() -> None:
-    theme = tomllib.loads((DASHBOARDS / ".streamlit" / "config.toml").read_text())["theme"]
-    assert theme["chartCategoricalColors"] == list(palette.SERIES)
+def test_the_theme_has_the_palette_and_pages_show_only_what_they_are_told_to() -> None:
+    config = tomllib.loads((DASHBOARDS / ".streamlit" / "config.toml").read_text())
+    assert config["theme"]["chartCategoricalColors"] == list(palette.SERIES)
+    assert config["runner"]["magicEnabled"] is False
