@@ -1,6 +1,5 @@
 """The reader: what dashboards, tables and comparisons ask. Writes nothing, loads no more than asked."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -8,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Engine, Select, func, null, select
+from sqlalchemy import Connection, Engine, Select, Text, cast, func, null, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from limbeck.errors import Problem, did_you_mean
-from limbeck.store import schema
+from limbeck.store import frames, schema
 from limbeck.store.database import Address, reading_engine
 from limbeck.store.faults import (
     DatabaseMissingError,
@@ -121,7 +120,7 @@ class Reader:
             parts = [query.where(m.trial.in_(wanted[i : i + _CHUNK])) for i in range(0, len(wanted), _CHUNK)]
         with self._connection() as connection:
             rows = [row for part in parts for row in connection.execute(part)]
-        return _metric_frame(rows)
+        return frames.metric_frame(rows)
 
     def metric_names(self, sweep: str) -> list[str]:
         """Return the names of all metrics of a sweep's trials, sorted."""
@@ -135,9 +134,11 @@ class Reader:
 
         Values that are lists or tables are JSON text, so that every cell is a scalar.
         """
-        rows = [_flat(row) for row in self.trials(sweep, brief=True)]
-        columns = dict.fromkeys((*_FLAT, *(name for row in rows for name in row)))
-        return pd.DataFrame(rows, columns=list(columns))
+        t = schema.trials.c
+        columns = [*(t[name] for name in frames.FLAT), *(cast(t[name], Text) for name in frames.TABLES)]
+        query = select(*columns).where(t.sweep == sweep).order_by(t.number, t.trial)
+        with self._connection() as connection:
+            return frames.trial_frame(connection.execute(query).all())
 
     def examples(self, sweep: str, trial: str) -> list[ExamplesRow]:
         """Return what a trial's method made up, in the order of updates."""
@@ -257,40 +258,3 @@ def _trial_row(row: Mapping[Any, Any]) -> TrialRow:
     fields["metrics"] = numbers(fields["metrics"])
     fields["spec"] = fields["spec"] or {}
     return TrialRow(**fields)
-
-
-_PLACE = ("trial", "number", "cell", "seed", "state", "updates", "updates_total", "seconds", "parameters", "retention")
-_FLAT = (*_PLACE, "error", "folder", "created", "started", "updated", "finished")
-
-
-def _flat(row: TrialRow) -> dict[str, Any]:
-    flat = {name: getattr(row, name) for name in _FLAT}
-    for path, value in row.values.items():
-        flat[f"value:{path}"] = json.dumps(value) if isinstance(value, (list, dict)) else value
-    flat |= {f"objective:{name}": value for name, value in row.objective.items()}
-    flat |= {f"metric:{name}": value for name, value in row.metrics.items()}
-    return flat
-
-
-def _metric_frame(rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
-    trial, updates, name, value = zip(*rows, strict=True) if rows else ((), (), (), ())
-    # By codes: converting and sorting a million strings takes seconds.
-    trials, trial_codes = _coded(trial)
-    names, name_codes = _coded(name)
-    updates_array = np.array(updates, dtype=np.int64)
-    order = np.lexsort((updates_array, name_codes, trial_codes))
-    return pd.DataFrame(
-        {
-            "trial": trials.take(trial_codes[order]),
-            "updates": updates_array[order],
-            "name": names.take(name_codes[order]),
-            "value": np.array(value, dtype=np.float64)[order],
-        }
-    )
-
-
-def _coded(words: Sequence[str]) -> tuple[pd.Index, Array]:
-    """Return the distinct words, sorted, and the place of every word among them."""
-    distinct = sorted(set(words))
-    place = {word: i for i, word in enumerate(distinct)}
-    return pd.Index(distinct, dtype="str"), np.fromiter((place[word] for word in words), np.int64, len(words))
