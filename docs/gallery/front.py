@@ -106,7 +106,10 @@ def drawn(frame: pd.DataFrame, title: str, about: str, price: str) -> str:
         leads = one.Index in best.index
         colour, size = (BLUE, 6) if leads else (GREY, 4.5)
         out.append(f'<circle cx="{x(one.x):.1f}" cy="{y(one.y):.1f}" r="{size}" fill="{colour}"/>')
-        out.append(text(x(one.x) + 9, y(one.y) + (15 if leads else 4), one.name, f'fill="{colour}" font-size="11"'))
+        # A name goes to the right of its point, below the line, where the picture has room for it.
+        aside, end = (9, "start") if x(one.x) < 0.75 * WIDTH else (-10, "end")
+        style = f'fill="{colour}" font-size="11" text-anchor="{end}"'
+        out.append(text(x(one.x) + aside, y(one.y) + (15 if leads else 4), one.name, style))
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
