@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from callers import main as call
 from ready_models import review_texts, write_form, write_student
 
 MODEL_LAYERS = 2
 _WARM_UP_REQUESTS = 400
+_CALLERS = Path(__file__).with_name("callers.py")
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def processor_seconds(root: int) -> Counter[str]:
 def caller(role: str, url: str, **settings: Any) -> "subprocess.Popen[str]":
     """Start a process that calls the server; it prints what it found."""
     asked = json.dumps({"role": role, "url": url, **settings})
-    return subprocess.Popen([sys.executable, __file__, "--call", asked], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, str(_CALLERS), asked], stdout=subprocess.PIPE, text=True)
 
 
 def found_by(process: "subprocess.Popen[str]") -> Any:
@@ -101,29 +101,28 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=10_000, help="of each part")
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
     parser.add_argument("--serve", default="", help="more arguments of `limbeck serve`, parted by blanks")
-    parser.add_argument("--call", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.call:
-        call(json.loads(options.call), review_texts())
-        return 0
     with tempfile.TemporaryDirectory() as scratch:
         model = options.model
         if model is None:
             student = write_student(Path(scratch) / "student", MODEL_LAYERS)
             model = write_form("onnx-int8", student, Path(scratch) / "model")
+        texts = Path(scratch) / "texts.json"
+        texts.write_text(json.dumps(review_texts()))
         with server(model, options.serve.split()) as (url, pid):
-            return report(url, pid, options)
+            return report(url, pid, texts, options)
 
 
-def report(url: str, pid: int, options: argparse.Namespace) -> int:
+def report(url: str, pid: int, texts: Path, options: argparse.Namespace) -> int:
     """Measure and print; 1 where something was lost, or not refused."""
-    found_by(caller("good", url, requests=_WARM_UP_REQUESTS, rate=options.rate))
+    settings = {"texts": str(texts), "rate": options.rate}
+    found_by(caller("good", url, requests=_WARM_UP_REQUESTS, **settings))
     lost = 0
     refusals: dict[str, dict[str, int]] = {}
     for title in ("alone", "with bad requests"):
         bad = caller("bad", url, seconds=options.requests / options.rate) if title != "alone" else None
         before = processor_seconds(pid)
-        good = found_by(caller("good", url, requests=options.requests, rate=options.rate))
+        good = found_by(caller("good", url, requests=options.requests, **settings))
         spent = processor_seconds(pid) - before
         refusals = found_by(bad) if bad else {}
         show(title, good, spent, options.requests)

@@ -1,10 +1,16 @@
-"""Who calls the server in `bench_serve.py`: one who asks at a steady rate, and one who sends what must be refused."""
+"""Who calls the server in `bench_serve.py`: one who asks at a steady rate, and one who sends what must be refused.
+
+`python callers.py {"role": "good" or "bad", "url": …}`, apart from limbeck, whose imports would take the processor
+from the server.
+"""
 
 import asyncio
 import json
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,9 +23,10 @@ _SLOW_AT_ONCE = 10
 _JSON = "Content-Type: application/json"
 
 
-def main(asked: dict[str, Any], texts: list[str]) -> None:
+def main(asked: dict[str, Any]) -> None:
     """Do what is asked and print what was found, as JSON."""
     if asked["role"] == "good":
+        texts = json.loads(Path(asked["texts"]).read_text())
         print(json.dumps(asyncio.run(steady(asked["url"], texts, asked["requests"], asked["rate"]))))
     else:
         print(json.dumps(asyncio.run(hostile(asked["url"], asked["seconds"]))))
@@ -158,3 +165,7 @@ async def _drip(writer: asyncio.StreamWriter, text: str) -> None:
         writer.write(bytes([byte]))
         await writer.drain()
         await asyncio.sleep(1.0)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
