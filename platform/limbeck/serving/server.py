@@ -1,8 +1,9 @@
 """Starting and stopping the server: Ray on this machine, and replicas that listen on one port."""
 
+import io
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from limbeck.serving.replica import Replica
 
 NAME = "limbeck"
 _SETTINGS = {
+    # Ray lets its workers step back for everybody else (15); callers wait for these.
+    "RAY_worker_niceness": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
     # One event loop in a replica: two would hand each other what one can do.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
@@ -53,4 +56,6 @@ def served(folder: Path, place: Place, limits: Limits) -> Iterator[None]:
             serve.run(application, name=NAME, route_prefix=None)
             yield
         finally:
-            serve.shutdown()
+            # Serve's controller ends by killing itself, and Ray prints that its last call failed.
+            with redirect_stderr(io.StringIO()):
+                serve.shutdown()
