@@ -206,7 +206,7 @@ class _Run:
         metrics["epoch"] = self.updates * self.spec.training.batch_size / len(self.data)
         self.last_evaluated = self.updates
         self._keep_best(metrics[f"{SELECTION}/{self.prepared.task.metric}"])
-        path = self._save() if self.worker.rank == 0 else None
+        path = self._save(metrics) if self.worker.rank == 0 else None
         self.worker.report(Progress(self.updates, self.total, self.state.seconds, metrics, path, examples))
 
     def _means(self) -> dict[str, float]:
@@ -224,17 +224,20 @@ class _Run:
 
     # -- keeping --------------------------------------------------------------------------------------------------
 
-    def _save(self) -> Path:
+    def _save(self, metrics: Mapping[str, float]) -> Path:
         tensors: dict[str, Tensor] = {}
         for name, part in self.method.trainable.items():
             tensors |= {f"module/{name}/{key}": value for key, value in part.module.state_dict().items()}
             tensors |= checkpoint.flatten_optimiser(f"optimiser/{name}", self.optimisers[name].adam)
         tensors |= {f"best/{key}": value for key, value in (self.best or {}).items()}
-        facts = {"trial": self.spec.id, "state": vars(self.state)}
+        facts = {"trial": self.spec.id, "state": vars(self.state), "metrics": metrics}
         return checkpoint.save(self.worker.folder / "checkpoints", self.state.step, tensors, facts)
 
     def resume(self) -> None:
-        """Go on from the newest whole checkpoint in the trial's folder, if there is one of this very trial."""
+        """Go on from the newest whole checkpoint in the trial's folder, if there is one of this very trial.
+
+        What was found at it is reported again: who killed the process may have done so before it was heard.
+        """
         found = checkpoint.newest(self.worker.folder / "checkpoints")
         if found is None or found[1].get("trial") != self.spec.id:
             return
@@ -248,6 +251,8 @@ class _Run:
             checkpoint.restore_optimiser(f"optimiser/{name}", self.optimisers[name].adam, tensors)
         best = {key[5:]: value for key, value in tensors.items() if key.startswith("best/")}
         self.best = best or None
+        if found_there := facts.get("metrics"):
+            self.worker.report(Progress(self.updates, self.total, self.state.seconds, found_there, None, []))
 
     def finish(self) -> Result | None:
         """Read the test sets, once, and leave student, predictions and numbers in the trial's folder."""

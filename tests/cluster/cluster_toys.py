@@ -57,9 +57,11 @@ def toy_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None
     state = worker.folder / "state-0.json"
     (worker.folder / f"pid-{worker.rank}").write_text(str(os.getpid()))
     at = json.loads(state.read_text()) if state.is_file() else {"updates": 0, "sum": 0.0, "seconds": 0.0, "resumed": []}
+    total, count = spec.training.updates or 4, spec.training.evaluations or 4
     if at["updates"]:
         at["resumed"].append(at["updates"])
-    total, count = spec.training.updates or 4, spec.training.evaluations or 4
+        # As the engine does: the report may not have been heard.
+        worker.report(Progress(at["updates"], total, at["seconds"], metrics_of(spec, at), None, []))
     points = {round(total * (i + 1) / count) for i in range(count)}
     while at["updates"] < total:
         time.sleep((spec.training.rows or 1) / 1000)
@@ -102,6 +104,8 @@ def finish(spec: TrialSpec, worker: Worker, at: dict) -> Result | None:
     if worker.rank:
         return None
     metrics = metrics_of(spec, at) | {"test/retention": at["sum"], "resumed": float(len(at["resumed"]))}
+    layers = float(spec.student.layers or 0)
+    metrics |= {"parameters": 1e6 * layers, "latency_ms/onnx/batch1/p50": 2 * layers}
     metrics |= {"pid": float(os.getpid()), "threads": float(torch.get_num_threads())}
     predictions = worker.folder / "predictions"
     predictions.mkdir(exist_ok=True)

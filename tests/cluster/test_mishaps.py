@@ -25,6 +25,7 @@ vary:
   method.mask_rate: {choice: [0.1, 0.2, 0.3, 0.4]}
 search: {sampler: grid}
 """
+PAIR = "seeds: [0, 1]\ncluster: {workers: 2, cpus: 1}\n"
 
 
 class Run:
@@ -66,6 +67,20 @@ def test_a_killed_actor_costs_nothing_but_time(make_plan: MakePlan, site: Site, 
     assert f"trial {trial.name}: its process died; it goes on from its last checkpoint" in run.said
     assert {row.trial: row.metrics["resumed"] for row in run.rows}[trial.name] == 1
     run.compare(tmp_path / "peace")
+    clean(site)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_of_a_group_costs_nothing_but_time(
+    make_plan: MakePlan, site: Site, tmp_path: Path, ray_here: None
+) -> None:
+    plan, killed = make_plan(PAIR, "training.rows=60"), []
+    with meanwhile(kill_once(site.home / "toy", 1, killed)):
+        run = Run(plan, site)
+    (trial,) = killed
+    assert f"trial {trial.name}: a worker's process died; all go on from the last checkpoint" in run.said
+    assert {row.trial: row.metrics["resumed"] for row in run.rows}[trial.name] == 1
+    run.compare(tmp_path / "peace", ranks=2)
     clean(site)
 
 

@@ -136,6 +136,45 @@ def test_an_ablation_ends_whatever_kills_its_trials(
     assert resumed.result == run.result and resumed.result.exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("sampler", "cost"), [("nsga2", "latency_ms/onnx/batch1/p50"), ("tpe", "parameters")], ids=["nsga2", "tpe"]
+)
+def test_quality_against_cost_within_limits(make_plan: MakePlan, site: Site, sampler: str, cost: str) -> None:
+    """Students above a limit are refused untrained, and the study has the front of all others."""
+    plan = make_plan(
+        f"""
+vary:
+  student.layers: {{choice: [1, 2, 3]}}
+  method.mask_rate: {{uniform: [0.1, 0.5]}}
+search: {{sampler: {sampler}, trials: 12, startup: 4}}
+limits: {{parameters: 2000000}}
+""",
+        f"objective={{retention: max, {cost}: min}}",
+    )
+    run = Run(plan, site)
+    large = {name for name, row in run.rows.items() if row.values["student.layers"] == 3}
+    assert 0 < len(large) < len(run.rows) == 12
+    for name, row in run.rows.items():
+        assert row.state == ("stopped" if name in large else "complete"), row.error
+        assert (row.updates == 0) == (name in large)
+        if name in large:
+            assert row.error == "parameters of 3,000,000 is above the plan's limit of 2,000,000"
+        else:
+            assert row.objective == {"retention": row.metrics["retention"], cost: row.metrics[cost]}
+    storage = optuna.storages.RDBStorage(site.database)
+    study = optuna.load_study(study_name="toy", storage=storage)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    best: dict[float, float] = {}
+    for row in run.rows.values():
+        if row.state == "complete":
+            best[row.objective[cost]] = max(row.objective["retention"], best.get(row.objective[cost], 0.0))
+    front = {(retention, value) for value, retention in best.items()}
+    expected = {one for one in front if not any(o[0] >= one[0] and o[1] <= one[1] for o in front - {one})}
+    assert {tuple(trial.values) for trial in study.best_trials} == expected
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 class RefusingStock(ToyStock):
     """Finds the user's teacher wanting."""
 
