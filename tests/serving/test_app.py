@@ -60,3 +60,31 @@ def test_those_beyond_the_limit_are_told_to_come_again(tmp_path: Path, monkeypat
         assert (await asked(model, "/health"))[0] == 405
 
     asyncio.run(run())
+
+
+def test_a_refused_caller_is_heard_to_the_end_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that comes while a caller still sends is lost on it: the connection is reset."""
+    monkeypatch.setattr(app, "Counts", MagicMock())
+    monkeypatch.setattr(app, "_LINGER_SECONDS", 0.2)
+    model = Classifier(str(write_student(tmp_path / "student")), 1, Limits(), "nowhere")
+    announced = [*HEADERS, (b"content-length", b"3000000")]
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": announced, "query_string": b""}
+
+    async def answered(parts: list[bytes]) -> list[Any]:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            if not parts:
+                await asyncio.Event().wait()
+            part = parts.pop(0)
+            return {"type": "http.request", "body": part, "more_body": part != b"last"}
+
+        async def send(message: Any) -> None:
+            sent.append((message, list(parts)))
+
+        await asyncio.wait_for(model(scope, receive, send), 5)
+        return sent
+
+    for parts, unread in (([b"x", b"x", b"last", b"the next request's"], [b"the next request's"]), ([b"x"], [])):
+        (head, left), _ = asyncio.run(answered(parts))
+        assert (head["status"], left) == (413, unread)

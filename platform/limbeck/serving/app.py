@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from ray import serve
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from limbeck.manifest import read_manifest
 from limbeck.predictor import Predictor, Row
@@ -21,8 +22,29 @@ from limbeck.serving.limits import Limits
 
 BATCH_TEXTS = 32
 """Texts the model takes at once."""
+_LINGER_SECONDS = 1.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Answer = dict[str, Any]
+
+
+class _Body:
+    """A request's body as it arrives."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._over = receive, False
+
+    async def next(self) -> Message:
+        """The next part."""
+        message = await self._receive()
+        self._over = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def rest(self) -> None:
+        """Let a refused caller say the rest, for a moment: an answer that comes while it still sends is lost on it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while not self._over:
+                    await self.next()
 
 
 class Classifier:
@@ -53,11 +75,13 @@ class Classifier:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; refusals are JSON with an `error`."""
-        started = time.perf_counter()
+        started, body = time.perf_counter(), _Body(receive)
         self._counts.ongoing.inc()
         try:
-            response = await self._answer(Request(scope, receive))
+            response = await self._answer(Request(scope, body.next))
         except Refused as refusal:
+            if refusal.status != 408:
+                await body.rest()
             response = JSONResponse({"error": refusal.reason}, refusal.status, refusal.headers)
         except ClientDisconnect:
             response = Response(status_code=499)
