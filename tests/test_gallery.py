@@ -17,7 +17,7 @@ def test_every_complete_trial_is_a_point_and_the_best_are_told(tmp_path: Path) -
     results = Results(tmp_path)
     results.sweep(plan=PLAN, kind="search")
     for layers, width, milliseconds, kept in ((1, 8, 1.0, 0.9), (2, 8, 2.0, 0.99), (2, 4, 3.0, 0.95)):
-        values = {"student.layers": layers, "student.intermediate": width}
+        values = {"student.layers": layers, "student": {"intermediate": width}}
         metrics = {"test/retention": kept, PRICE: milliseconds, "threads": 1.0}
         results.trial(f"{layers}-{width}", 0, logits(30), values=values, metrics=metrics)
     results.trial("gone", 0, None, state="failed", values={"student.layers": 1})

@@ -43,7 +43,9 @@ def points(home: Path, sweep: str, price: str) -> tuple[pd.DataFrame, str]:
 
 
 def word(path: str, value: object) -> str:
-    """A setting in a few letters: `3 layers`, `intermediate 512`."""
+    """A setting in a few letters: `3 layers`, `intermediate 512`; a whole section's one after the other."""
+    if isinstance(value, str) and value.startswith("{"):
+        return ", ".join(word(name, one) for name, one in json.loads(value).items())
     last, number = path.rsplit(".", 1)[-1], f"{value:g}" if isinstance(value, int | float) else str(value)
     return f"{number} layer{'s' if number != '1' else ''}" if last == "layers" else f"{last} {number}"
 
