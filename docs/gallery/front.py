@@ -20,7 +20,7 @@ import pandas as pd
 from limbeck.store import open_reader
 
 WIDTH, HEIGHT = 760, 440
-LEFT, RIGHT, TOP, BOTTOM = 74, 24, 58, 62
+LEFT, RIGHT, TOP, BOTTOM = 74, 24, 74, 62
 KEPT = "metric:test/retention"
 PRICE = "latency_ms/onnx/batch1/p50"
 BLUE, ORANGE, GREY, LINE, INK = "#2A639F", "#D45700", "#808690", "#E3E6EA", "#22262B"
