@@ -189,6 +189,19 @@ def test_a_free_step_has_the_direction_and_the_gradients_of_an_own_pass(
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
+def test_a_class_that_nobody_believes_in_does_not_stop_the_ascent() -> None:
+    """Its logit has no slope at all; the others' have."""
+    parts, batch = linear.parts(), toys.batch()
+    with torch.no_grad():
+        parts.student.embedding.weight.abs_()
+        parts.student.matrix[:, 0] = -1e4
+    batch = replace(batch, labels=batch.labels.clamp(min=1))
+    batch = toys.with_teacher(batch, batch.teacher_logits.index_fill(1, torch.tensor([0]), -1e4))
+    for adversary in ("teacher", "loss"):
+        terms = Ad2(Ad2Config.model_validate({"adversary": adversary}), parts).loss(batch, STUDENT, noise()).parts
+        assert terms["relative_perturbation"].item() > 0.01, adversary
+
+
 def test_the_teacher_is_never_asked() -> None:
     teacher = linear.Linear(3, 1)
     method = Ad2(Ad2Config(), replace(linear.parts(), teacher=teacher))

@@ -181,14 +181,16 @@ class Ad2:
         (down,) = torch.autograd.grad(loss, end)
         (up,) = torch.autograd.grad(self._height(batch, end), end)
         taught = [p for p in self._student.parameters() if p.requires_grad]
-        if self._config.adversary == "loss" or logits.shape[1] <= 2:
-            slope, *gradients = torch.autograd.grad(logits, [leaf, *taught], down, allow_unused=True)
+        uphill: Tensor | None = None
+        if self._config.adversary != "loss" and logits.shape[1] > 2:
+            (uphill,) = torch.autograd.grad(logits, leaf, up, retain_graph=True)
+        slope, *gradients = torch.autograd.grad(logits, [leaf, *taught], down, allow_unused=True)
+        if self._config.adversary == "loss":
+            uphill = slope
+        elif uphill is None:
             # The gradient of two logits is a multiple of (1, −1), so all slopes of an example lie on one line; a step
             # is as long whatever the slope, so only the direction on it counts.
             uphill = slope * (torch.sign(up) * torch.sign(down))[:, :1].unsqueeze(-1)
-        else:
-            (uphill,) = torch.autograd.grad(logits, leaf, up, retain_graph=True)
-            slope, *gradients = torch.autograd.grad(logits, [leaf, *taught], down, allow_unused=True)
         first = self._step(batch, torch.zeros_like(slope), uphill)
         path = self._aimed(batch, [first, *self._ascend(batch, first, self._config.steps - 1)], noise)
         points = [clean_words + delta for delta in self._points(path)]
