@@ -59,28 +59,24 @@ def clean(site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_actor_costs_nothing_but_time(make_plan: MakePlan, site: Site, tmp_path: Path, ray_here: None) -> None:
-    plan, killed = make_plan(GRID, "training.rows=60"), []
-    with meanwhile(kill_once(site.home / "toy", 0, killed)):
-        run = Run(plan, site)
-    (trial,) = killed
-    assert f"trial {trial.name}: its process died; it goes on from its last checkpoint" in run.said
-    assert {row.trial: row.metrics["resumed"] for row in run.rows}[trial.name] == 1
-    run.compare(tmp_path / "peace")
-    clean(site)
-
-
-@pytest.mark.slow
-def test_a_killed_worker_of_a_group_costs_nothing_but_time(
-    make_plan: MakePlan, site: Site, tmp_path: Path, ray_here: None
+@pytest.mark.parametrize(
+    ("more", "rank", "ranks", "said"),
+    [
+        (GRID, 0, 1, "its process died; it goes on from its last checkpoint"),
+        (PAIR, 1, 2, "a worker's process died; all go on from the last checkpoint"),
+    ],
+    ids=["actor", "worker of a group"],
+)
+def test_a_killed_process_costs_nothing_but_time(
+    more: str, rank: int, ranks: int, said: str, make_plan: MakePlan, site: Site, tmp_path: Path, ray_here: None
 ) -> None:
-    plan, killed = make_plan(PAIR, "training.rows=60"), []
-    with meanwhile(kill_once(site.home / "toy", 1, killed)):
+    plan, killed = make_plan(more, "training.rows=60"), []
+    with meanwhile(kill_once(site.home / "toy", rank, killed)):
         run = Run(plan, site)
     (trial,) = killed
-    assert f"trial {trial.name}: a worker's process died; all go on from the last checkpoint" in run.said
+    assert f"trial {trial.name}: {said}" in run.said
     assert {row.trial: row.metrics["resumed"] for row in run.rows}[trial.name] == 1
-    run.compare(tmp_path / "peace", ranks=2)
+    run.compare(tmp_path / "peace", ranks)
     clean(site)
 
 
