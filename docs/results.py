@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from limbeck.cli.places import add_places, places
 from limbeck.plan import parse_plan
 from limbeck.store import open_reader
 
@@ -23,9 +24,9 @@ DOCS = Path(__file__).parent
 CONTROLS = ("finetune", "kd", "random_mask")
 
 
-def runs(home: Path, sweep: str) -> pd.DataFrame:
+def runs(database: str, sweep: str) -> pd.DataFrame:
     """The complete runs of a sweep, the method's name in `method`."""
-    with open_reader(f"sqlite:///{(home / 'limbeck.db').absolute()}") as reader:
+    with open_reader(database) as reader:
         frame = reader.trial_frame(sweep)
         method = parse_plan(reader.sweep(sweep).plan, sweep).spec({}, 0).method.name
     frame = frame[frame["state"] == "complete"]
@@ -75,12 +76,13 @@ def filled(page: str, sweep: str, table: str, tested: Callable[[str], str]) -> s
 
 def main(options: argparse.Namespace) -> None:
     """Write all pages."""
-    frame = runs(options.home, options.sweep)
+    database = places(options).database
+    frame = runs(database, options.sweep)
     order = frame.groupby("method")["metric:selection/accuracy"].mean().sort_values(ascending=False).index
     base = frame.loc[frame["cell"] == "reference", "method"].iloc[0]
 
     def tested(split: str) -> str:
-        asked = ["ablation", options.sweep, "--home", str(options.home), "--split", split, "--format", "markdown"]
+        asked = ["ablation", options.sweep, "--database", database, "--split", split, "--format", "markdown"]
         asked += ["--reference", options.reference]
         run = subprocess.run([sys.executable, "-m", "limbeck.cli", *asked], check=True, capture_output=True, text=True)
         return run.stdout.strip().replace("| reference |", f"| {base} |")
@@ -98,5 +100,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweep")
     parser.add_argument("--reference", default="kd", help="the cell that the tests compare with")
-    parser.add_argument("--home", type=Path, default=Path("runs"))
+    add_places(parser)
     main(parser.parse_args())

@@ -9,7 +9,6 @@ line joins those that no other trial beats in both.
 
 import argparse
 import json
-import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from math import floor, log10
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from limbeck.cli.places import add_places, places
 from limbeck.store import open_reader
 
 WIDTH, HEIGHT = 760, 440
@@ -26,9 +26,9 @@ PRICE = "latency_ms/onnx/batch1/p50"
 BLUE, ORANGE, GREY, LINE, INK = "#2A639F", "#D45700", "#808690", "#E3E6EA", "#22262B"
 
 
-def points(home: Path, sweep: str, price: str) -> tuple[pd.DataFrame, str]:
+def points(database: str, sweep: str, price: str) -> tuple[pd.DataFrame, str]:
     """The complete trials of a sweep with `x`, `y` and `name`, fastest first, and what they were measured on."""
-    with open_reader(f"sqlite:///{(home / 'limbeck.db').absolute()}") as reader:
+    with open_reader(database) as reader:
         frame, task = reader.trial_frame(sweep), reader.sweep(sweep).task
     column = f"metric:{price}"
     if column not in frame or KEPT not in frame:
@@ -135,12 +135,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweep")
     parser.add_argument("--to", type=Path, required=True)
-    parser.add_argument("--home", type=Path, default=Path(os.environ.get("LIMBECK_HOME", "runs")))
+    add_places(parser)
     parser.add_argument("--price", default=PRICE, help=f"a metric of the trials (default {PRICE})")
     parser.add_argument("--title", default="What students keep of their teacher, and how soon they answer")
     parser.add_argument("--axis", default="milliseconds for one text in ONNX Runtime (median)")
     options = parser.parse_args()
-    frame, about = points(options.home, options.sweep, options.price)
+    frame, about = points(places(options).database, options.sweep, options.price)
     options.to.write_text(drawn(frame, options.title, about, options.axis))
     print(json.dumps({row.name: [round(row.x, 3), round(row.y, 4)] for row in front(frame).itertuples()}))
 
