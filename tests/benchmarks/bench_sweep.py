@@ -67,6 +67,7 @@ def plain(plan: Plan, where: Site) -> tuple[float, float]:
     import ray.train
     from ray import tune
     from ray.train.torch import TorchTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
 
     specs = [plan.spec({}, seed).model_dump_json() for seed in plan.seeds]
     folder, cache = where.home, where.cache_root
@@ -80,19 +81,11 @@ def plain(plan: Plan, where: Site) -> tuple[float, float]:
         ray.train.report({"seconds": result.seconds, "retention": result.metrics["retention"]})
 
     def trial(config: dict[str, Any]) -> None:
-        from ray.train.v2.api.callback import UserCallback
-
-        class Forward(UserCallback):
-            """Tune hears what the worker reports."""
-
-            def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-                tune.report(metrics[0])
-
         TorchTrainer(
             worker,
             train_loop_config=config,
             scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
-            run_config=ray.train.RunConfig(storage_path=str(folder / "train"), callbacks=[Forward()]),
+            run_config=ray.train.RunConfig(storage_path=str(folder / "train"), callbacks=[TuneReportCallback()]),
         ).fit()
 
     tuner = tune.Tuner(
