@@ -1,5 +1,6 @@
 """An engine without networks: trials whose numbers follow from their plan, quick to run and easy to disturb."""
 
+import errno
 import json
 import os
 import time
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import ray
 import torch
 
 from limbeck.cache import Cache
@@ -56,6 +58,8 @@ def toy_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None
     # Averages make all ranks equal: what the first one wrote is good for all.
     state = worker.folder / "state-0.json"
     (worker.folder / f"pid-{worker.rank}").write_text(str(os.getpid()))
+    if ray.is_initialized():
+        (worker.folder / f"node-{worker.rank}").write_text(ray.get_runtime_context().get_node_id())
     at = json.loads(state.read_text()) if state.is_file() else {"updates": 0, "sum": 0.0, "seconds": 0.0, "resumed": []}
     total, count = spec.training.updates or 4, spec.training.evaluations or 4
     if at["updates"]:
@@ -80,6 +84,19 @@ def toy_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None
             if worker.should_stop():
                 return None
     return finish(spec, worker, at)
+
+
+def fills_up(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None:
+    """The toy's training on a disk that, as long as a file says so, fills up at a trial's second evaluation."""
+    full = worker.folder.parent.parent / "full"
+
+    def report(progress: Progress) -> None:
+        worker.report(progress)
+        if full.exists() and progress.updates == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    changed = Worker(worker.folder, report=report, should_stop=worker.should_stop, clock=worker.clock)
+    return toy_train(spec, changed, stock)
 
 
 def metrics_of(spec: TrialSpec, at: dict) -> dict[str, float]:

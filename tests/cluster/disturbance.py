@@ -1,15 +1,18 @@
-"""Harm that comes from beside: processes killed while a sweep runs."""
+"""Harm that comes from beside: processes and servers killed while a sweep runs."""
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import ray
 
 from limbeck.cluster.sweep import Site
+from postgres import Server
 
 
 @contextmanager
@@ -54,6 +57,38 @@ def kill_once(folder: Path, rank: int, killed: list[Path]) -> Callable[[threadin
                     os.kill(pid, signal.SIGKILL)
                     killed.append(trial)
                     return
+
+    return act
+
+
+def strike(folder: Path, seed: int, kills: list[str]) -> Callable[[threading.Event], None]:
+    """Kill the process of some trial every few seconds."""
+    draw = np.random.default_rng(seed)
+
+    def act(over: threading.Event) -> None:
+        while not over.wait(draw.uniform(1.0, 4.0)):
+            found = list(running(folder))
+            if found:
+                trial, pid = found[draw.integers(len(found))]
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    kills.append(trial.name)
+
+    return act
+
+
+def outage(server: Server, folder: Path, seconds: float, marks: list[float]) -> Callable[[threading.Event], None]:
+    """Kill the database when a trial is under way, and start it again later; note when."""
+
+    def act(over: threading.Event) -> None:
+        while not any(running(folder)):
+            if over.wait(0.02):
+                return
+        server.kill()
+        marks.append(time.time())
+        time.sleep(seconds)
+        marks.append(time.time())
+        server.start()
 
     return act
 

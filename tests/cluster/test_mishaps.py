@@ -9,15 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cluster_toys import TOY, undisturbed
-from disturbance import kill_once, left_behind, meanwhile
+from cluster_toys import TOY, ToyStock, fills_up, toy_sizes, undisturbed
+from disturbance import kill_once, left_behind, meanwhile, outage, strike
 from rich.console import Console
 
 from conftest import WORKERS_PATH
+from limbeck.cluster import spool
 from limbeck.cluster.engine import Engine
+from limbeck.cluster.mirror import Mirror
 from limbeck.cluster.sweep import Site, SweepResult, run_sweep
+from limbeck.errors import UserError
 from limbeck.plan import Plan
 from limbeck.store import open_reader
+from postgres import Server
 
 MakePlan = Callable[..., Plan]
 GRID = """
@@ -80,6 +84,25 @@ def test_a_killed_process_costs_nothing_but_time(
     clean(site)
 
 
+@pytest.mark.slow
+def test_a_full_disk_breaks_the_sweep_off_and_loses_no_trial(
+    make_plan: MakePlan, site: Site, tmp_path: Path, ray_here: None
+) -> None:
+    plan, engine = make_plan(GRID), Engine(ToyStock, fills_up, toy_sizes)
+    site.home.mkdir()
+    (site.home / "full").touch()
+    with pytest.raises(UserError, match="the disk is full: make room, and go on with limbeck sweep --resume"):
+        Run(plan, site, engine)
+    with open_reader(site.database) as reader:
+        assert reader.sweep("toy").state == "interrupted"
+        assert not [row for row in reader.trials("toy") if row.state == "failed"]
+    (site.home / "full").unlink()
+    run = Run(plan, site, engine, resume=True)
+    assert max(row.metrics["resumed"] for row in run.rows) == 1
+    run.compare(tmp_path / "peace")
+    clean(site)
+
+
 FILLED = """
 import sys
 from pathlib import Path
@@ -112,3 +135,55 @@ def test_a_disk_that_is_really_full_is_known_for_that(tmp_path: Path) -> None:
     run = subprocess.run([*words, FILLED], capture_output=True, text=True, check=False, env=environment)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == ["True", "{'step': 1} 1", "True", "True", "False False"]
+
+
+TEN = """
+vary: {method.mask_rate: {uniform: [0.1, 0.4]}}
+search: {sampler: random, trials: 10, seed: 1}
+"""
+
+
+# A connection that the server broke off is closed by nobody.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [3.0, pytest.param(60.0, marks=pytest.mark.soak)])
+def test_a_database_that_is_away_for_a_while_gets_everything_later(
+    make_plan: MakePlan,
+    site: Site,
+    postgresql: Server,
+    tmp_path: Path,
+    ray_here: None,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+) -> None:
+    monkeypatch.setattr(spool, "RETRY_SECONDS", 0.5)
+    plan = make_plan(TEN, f"training.rows={60 if seconds < 10 else 800}")
+    there = Site(site.home, postgresql.new_database("outage"), site.cache_root)
+    marks: list[float] = []
+    with meanwhile(outage(postgresql, site.home / "toy", seconds, marks)):
+        run = Run(plan, there)
+    assert len(marks) == 2 and len(run.rows) == 10
+    assert "Trials go on; what they tell is written when the database answers" in run.said
+    assert "writes that waited are done" in run.said
+    run.compare(tmp_path / "peace")
+    during = [row for row in run.rows if row.finished and marks[0] < row.finished.timestamp() < marks[1]]
+    assert during, "what ended meanwhile is known to have ended then"
+    mirror = Mirror(there.database, plan)
+    assert [trial.state.name for trial in mirror.trials()] == ["COMPLETE"] * 10
+    mirror.close()
+    clean(site)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_two_hundred_trials_survive_random_kills(
+    make_plan: MakePlan, site: Site, tmp_path: Path, ray_here: None
+) -> None:
+    more = "vary: {method.mask_rate: {uniform: [0.1, 0.5]}}\nsearch: {sampler: tpe, trials: 100}\nseeds: [0, 1]\n"
+    plan, kills = make_plan(more, "training.rows=150"), []
+    with meanwhile(strike(site.home / "toy", 0, kills)):
+        run = Run(plan, site)
+    assert len(run.rows) == 200 and len(kills) > 20, len(kills)
+    run.compare(tmp_path / "peace")
+    assert sum(row.metrics["resumed"] > 0 for row in run.rows) > 10
+    clean(site)
