@@ -6,7 +6,7 @@ import pytest
 
 from limbeck.archives import MODELS
 from limbeck.cache import Cache
-from limbeck.misfits import foreseen_sizes, misfits, plan_misfits
+from limbeck.misfits import TaskKind, foreseen_sizes, misfits, plan_misfits
 from limbeck.models import ModelFacts
 from limbeck.plan import load_plan, parse_plan
 from limbeck.resources import shipped_plans
@@ -14,6 +14,7 @@ from limbeck.trial import TrialSpec
 
 MINILM = foreseen_sizes("minilm-l6")
 assert MINILM is not None
+CLASSES = TaskKind(regression=False, unlabelled=0)
 
 
 def problems(text: str, tmp_path: Path) -> list[tuple[str, str]]:
@@ -44,10 +45,10 @@ def test_crossing_domains_needs_a_source(tmp_path: Path) -> None:
 def test_a_generator_needs_a_mask_token(tmp_path: Path) -> None:
     spec = TrialSpec.model_validate({"task": "movies", "method": "mate"})
     assert isinstance(MINILM, ModelFacts)
-    (problem,) = misfits(spec, MINILM, regression=False, masked_lm=False)
+    (problem,) = misfits(spec, MINILM, CLASSES, masked_lm=False)
     assert problem.where == "teacher"
     assert "mask token" in problem.what
-    assert misfits(spec, MINILM, regression=False, masked_lm=True) == []
+    assert misfits(spec, MINILM, CLASSES, masked_lm=True) == []
 
 
 def test_sizes_are_held_against_the_teachers(tmp_path: Path) -> None:
@@ -68,13 +69,34 @@ def test_workers_share_a_batch_evenly(tmp_path: Path) -> None:
     assert [where for where, _ in problems(base, tmp_path)] == ["p: base.training.batch_size"]
 
 
+def test_more_unlabelled_texts_than_there_are(tmp_path: Path) -> None:
+    wanted = "method: kd, training: {unlabelled: 300000}"
+    assert problems(f"base: {{task: movies, {wanted}}}", tmp_path) == [
+        ("p: base.training.unlabelled", "300000, but the task has 282678 unlabelled texts")
+    ]
+    ((where, what),) = problems(f"base: {{task: topics, {wanted}}}", tmp_path)
+    assert where == "p: base.training.unlabelled"
+    assert "no unlabelled texts" in what
+    assert "files" in what
+    (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"text number {i},{i % 2}\n" for i in range(60)))
+    (tmp_path / "more.csv").write_text("text\nthe one\nthe other\n")
+    files = f"files: {{train: {tmp_path}/train.csv, unlabelled: {tmp_path}/more.csv}}"
+    own = f"base: {{task: {{{files}}}, method: kd, training: {{unlabelled: %d}}}}"
+    assert problems(own % 2, tmp_path) == []
+    assert problems(own % 3, tmp_path) == [("p: base.training.unlabelled", "3, but the task has 2 unlabelled texts")]
+
+
+def test_gold_labels_alone_teach_nothing_about_unlabelled_texts(tmp_path: Path) -> None:
+    ((where, what),) = problems("base: {task: movies, method: finetune, training: {unlabelled: 9}}", tmp_path)
+    assert where == "p: base.training.unlabelled"
+    assert "gold labels" in what
+
+
 def test_longer_inputs_than_the_teacher_reads(tmp_path: Path) -> None:
     spec = TrialSpec.model_validate({"task": "movies", "method": "kd", "training": {"max_tokens": 512}})
     assert isinstance(MINILM, ModelFacts)
     short = ModelFacts(**{**vars(MINILM), "max_tokens": 256})
-    assert [problem.where for problem in misfits(spec, short, regression=False, masked_lm=True)] == [
-        "training.max_tokens"
-    ]
+    assert [problem.where for problem in misfits(spec, short, CLASSES, masked_lm=True)] == ["training.max_tokens"]
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

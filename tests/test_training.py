@@ -1,6 +1,7 @@
 """A trial from its first step to its last, broken off and resumed, gone wrong and put right."""
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -208,6 +209,49 @@ def test_training_rows_are_drawn_by_the_seed_and_bound_the_epochs(
     run(spec, supplies, tmp_path, diary)
     assert diary.entries[-1].updates == 8
     assert diary.entries[-1].metrics["epoch"] == 2
+
+
+@pytest.fixture(scope="module")
+def world_with_text(world: tuple[dict[str, Any], Supplies], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same trial on the same rows, with a file of unlabelled texts."""
+    rng, path = random.Random(1), tmp_path_factory.mktemp("text") / "more.csv"
+    path.write_text("text\n" + "".join(f"{worlds.sentence(rng)[0]}\n" for _ in range(300)))
+    base = world[0]
+    return {**base, "task": {"files": {**base["task"]["files"], "unlabelled": str(path)}}}
+
+
+def test_unlabelled_texts_make_up_for_missing_rows(
+    world: tuple[dict[str, Any], Supplies], world_with_text: dict[str, Any], tmp_path: Path
+) -> None:
+    supplies, training = world[1], {"rows": 8, "updates": 120, "evaluations": 1}
+    few = run(worlds.spec(world_with_text, training=training), supplies, tmp_path / "few")
+    helped = worlds.spec(world_with_text, training={**training, "unlabelled": 300})
+    diary = Diary()
+    many = run(helped, supplies, tmp_path / "many", diary)
+    assert diary.entries[-1].metrics["epoch"] == pytest.approx(120 * 16 / 308)
+    # Eight sentences know few of the words; the teacher knows what the others are worth.
+    assert many.metrics["selection/kl"] < 0.5 * few.metrics["selection/kl"]
+
+
+def test_unlabelled_texts_have_no_gold_term(
+    world: tuple[dict[str, Any], Supplies], world_with_text: dict[str, Any], tmp_path: Path
+) -> None:
+    """With gold labels alone in the loss, 8 labelled rows of 308 make most batches nearly free of loss."""
+    method = {"name": "kd", "weight": 0.0}
+    training = {"rows": 8, "updates": 2, "evaluations": 1, "learning_rate": 1e-9}
+    diary = Diary()
+    spec = worlds.spec(world_with_text, method, training={**training, "unlabelled": 300, "batch_size": 154})
+    run(spec, world[1], tmp_path, diary)
+    # Two batches of 154 are one epoch: 8 terms of about log 2 or more in 308 rows.
+    assert 0 < diary.entries[-1].metrics["loss/cross_entropy"] < 8 / 308 * 3
+
+
+@pytest.mark.parametrize("method", [CODIR, {"name": "l2a", "source_share": 0, "generator": worlds.SMALL_GENERATOR}])
+def test_methods_that_read_labels_themselves_take_unlabelled_texts(
+    world: tuple[dict[str, Any], Supplies], world_with_text: dict[str, Any], method: dict[str, Any], tmp_path: Path
+) -> None:
+    training = {"rows": 32, "updates": 4, "evaluations": 1, "unlabelled": 100}
+    run(worlds.spec(world_with_text, method, training=training), world[1], tmp_path)
 
 
 def test_a_time_budget_ends_the_trial(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:

@@ -211,8 +211,6 @@ def take(split: Encoded, rows: np.ndarray) -> Encoded:
 
 def joined(first: Encoded, *others: Encoded) -> Encoded:
     """Put splits of one vocabulary one after the other; row numbers of later ones follow those of earlier ones."""
-    if not others:
-        return first
     every = (first, *others)
     lengths = np.concatenate([split.lengths for split in every])
     segments = [split.segments for split in every if split.segments is not None]
@@ -244,6 +242,14 @@ class Reader:
 
     def __len__(self) -> int:
         return len(self.split)
+
+    def followed_by(self, *others: tuple[Encoded, np.ndarray]) -> "Reader":
+        """These rows, then those of other splits of the same vocabulary; each comes with its teacher's logits."""
+        if not others:
+            return self
+        splits, logits = zip(*others, strict=True)
+        everything = np.concatenate([self.teacher_logits, *logits])
+        return replace(self, split=joined(self.split, *splits), teacher_logits=everything)
 
     def read(self, rows: Sequence[int] | np.ndarray, width: int | None = None) -> Batch:
         """These rows as a batch, padded to `width` tokens (default: their longest)."""

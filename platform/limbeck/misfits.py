@@ -19,12 +19,26 @@ from limbeck.tasks.labels import REGRESSION_METRIC
 from limbeck.trial import TrialSpec
 
 
-def misfits(spec: TrialSpec, teacher: ModelFacts, *, regression: bool, masked_lm: bool) -> list[Problem]:
+@dataclass(frozen=True)
+class TaskKind:
+    """What can be told of a task before any of it is read by a model."""
+
+    regression: bool
+    unlabelled: int
+    """Its texts without labels."""
+
+
+def misfits(spec: TrialSpec, teacher: ModelFacts, task: TaskKind, *, masked_lm: bool) -> list[Problem]:
     """Return what keeps the trial from running on a task of that kind under a teacher of those sizes.
 
     `masked_lm` says whether the teacher's vocabulary has a mask token.
     """
     found = []
+    wanted = spec.training.unlabelled
+    if wanted > task.unlabelled:
+        what = f"{wanted}, but the task has {task.unlabelled or 'no'} unlabelled texts"
+        way_out = "" if task.unlabelled else ": set it to 0, or bring some as the task's files (files: {unlabelled: …})"
+        found.append(Problem("training.unlabelled", what + way_out))
     if spec.training.max_tokens > teacher.max_tokens:
         what = f"{spec.training.max_tokens}, but the teacher reads at most {teacher.max_tokens}"
         found.append(Problem("training.max_tokens", what))
@@ -33,13 +47,14 @@ def misfits(spec: TrialSpec, teacher: ModelFacts, *, regression: bool, masked_lm
     except UserError as error:
         return [*found, *error.problems]
     setting = Setting(
-        regression=regression,
+        regression=task.regression,
         masked_lm=masked_lm,
         sources=len(spec.sources),
         student_layers=layers,
         student_width=width,
         teacher_layers=teacher.layers,
         teacher_width=teacher.hidden,
+        unlabelled=wanted,
     )
     return [*found, *METHODS[spec.method.name].refuses(spec.method, setting)]
 
@@ -68,26 +83,28 @@ class _Surroundings:
 
     teacher: ModelFacts | None
     """None: a hub's model."""
-    regression: bool
+    task: TaskKind
     masked_lm: bool
 
 
 def _surroundings(spec: TrialSpec, cache: Cache) -> _Surroundings:
     """Read the user's files and look into models in folders. UserError with what is wrong with those."""
     name = spec.teacher.checkpoint or spec.teacher.fitted_here or ""
-    regression = _regression(spec, cache)
+    kind = _kind(spec, cache)
     teacher = foreseen_sizes(name)
     masked_lm = name in MODELS or teacher is None or load_tokenizer(name).mask_token_id is not None
-    return _Surroundings(teacher, regression, masked_lm)
+    return _Surroundings(teacher, kind, masked_lm)
 
 
-def _regression(spec: TrialSpec, cache: Cache) -> bool:
-    task = spec.task
-    if task.known is not None:
-        return not TASKS[task.known].classes
-    if task.files is not None:
-        return not load_task(task, cache).classes
-    return task.metric == REGRESSION_METRIC
+def _kind(spec: TrialSpec, cache: Cache) -> TaskKind:
+    config = spec.task
+    if config.known is not None:
+        known = TASKS[config.known]
+        return TaskKind(not known.classes, known.unlabelled)
+    if config.files is not None:
+        task = load_task(config, cache)
+        return TaskKind(not task.classes, task.unlabelled_rows)
+    return TaskKind(config.metric == REGRESSION_METRIC, 0)
 
 
 def plan_misfits(plan: Plan, cache: Cache) -> list[Problem]:
@@ -116,7 +133,7 @@ def _foreseen(spec: TrialSpec, around: _Surroundings, workers: int) -> list[Prob
         found.append(Problem("training.batch_size", what))
     if around.teacher is None:
         return found
-    return found + misfits(spec, around.teacher, regression=around.regression, masked_lm=around.masked_lm)
+    return found + misfits(spec, around.teacher, around.task, masked_lm=around.masked_lm)
 
 
 def _located(problem: Problem, plan: Plan, values: Mapping[str, Any]) -> Problem:

@@ -18,7 +18,7 @@ from limbeck.encoding import Encoded, Reader, Vocabulary, encode, tokenizer_key
 from limbeck.errors import Problem, UserError
 from limbeck.evaluate import logits_over
 from limbeck.metrics import evaluate
-from limbeck.misfits import misfits
+from limbeck.misfits import TaskKind, misfits
 from limbeck.models import (
     Generator,
     GeneratorConfig,
@@ -38,7 +38,7 @@ from limbeck.models import (
     save_generator,
 )
 from limbeck.optimise import native_precision
-from limbeck.tasks import Examples, Task, TaskConfig, load_task, reading
+from limbeck.tasks import UNLABELLED, Examples, Task, TaskConfig, load_task, reading, spread
 from limbeck.teacher import fit_teacher
 from limbeck.trial import TrialSpec
 
@@ -97,6 +97,7 @@ class Supplies:
         prepared = self.prepared(spec)
         for settings in generators_within(spec.method):
             self.new_generator(settings, spec, prepared)
+        self.unlabelled(spec, prepared)
         self.sources(spec, prepared)
         return prepared
 
@@ -174,6 +175,21 @@ class Supplies:
             ours, theirs = (", ".join(t.classes) or "regression" for t in (task, other))
             raise UserError(Problem(where, f"{other.name} has the classes {theirs}; {task.name} has {ours}"))
         return other
+
+    def unlabelled(self, spec: TrialSpec, prepared: Prepared) -> list[tuple[Encoded, np.ndarray]]:
+        """The unlabelled texts the plan asks for, if any, and the teacher's logits on them: the same for every seed."""
+        task, wanted = prepared.task, spec.training.unlabelled
+        if not wanted:
+            return []
+        chosen = spread(task.unlabelled_rows, wanted)
+        columns = tuple([column[i] for i in chosen] for column in task.unlabelled)
+        blank = np.full(wanted, UNLABELLED) if task.classes else np.full(wanted, np.nan, np.float32)
+        name = f"{task.fingerprint}/unlabelled/{wanted}"
+        split = encode(Examples(columns, blank), prepared.tokenizer, prepared.max_tokens, self.cache, name)
+        logits = self._outputs(
+            prepared.teacher, prepared.teacher_key, name, split, prepared.vocabulary, prepared.precision
+        )
+        return [(split, logits)]
 
     def sources(self, spec: TrialSpec, prepared: Prepared) -> list[tuple[Encoded, np.ndarray]]:
         """Training rows of the plan's source tasks and the teacher's logits on them."""
@@ -263,7 +279,9 @@ def base_key(folder: str) -> str:
 
 def refuse_misfits(spec: TrialSpec, task: Task, teacher: ModelFacts, vocabulary: Vocabulary) -> None:
     """Refuse a trial whose method, task and sizes cannot work together."""
-    if problems := misfits(spec, teacher, regression=not task.classes, masked_lm=vocabulary.mask is not None):
+    masked_lm = vocabulary.mask is not None
+    kind = TaskKind(regression=not task.classes, unlabelled=task.unlabelled_rows)
+    if problems := misfits(spec, teacher, kind, masked_lm=masked_lm):
         raise UserError(*(Problem(f"base.{problem.where}", problem.what) for problem in problems))
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limbeck import checkpoint
-from limbeck.encoding import Batch, Encoded, Order, Reader, joined, take
+from limbeck.encoding import Batch, Order, Reader, take
 from limbeck.examination import Examiner
 from limbeck.latency import latency_ms
 from limbeck.memory import keep_freed
@@ -57,12 +57,8 @@ class _Run:
     def __init__(self, spec: TrialSpec, worker: Worker, supplies: Supplies) -> None:
         self.spec, self.worker, self.device = spec, worker, supplies.device
         self.prepared = prepared = supplies.prepared(spec)
-        rows = self._rows(prepared)
-        data, logits = prepared.splits[TRAIN], prepared.teacher_logits[TRAIN]
-        if rows is not None:
-            data, logits = take(data, rows), np.array(logits[rows])
-        self.data = data
-        self.reader = Reader(data, logits, prepared.vocabulary, self.device)
+        self.reader = self._labelled(prepared).followed_by(*supplies.unlabelled(spec, prepared))
+        self.data = self.reader.split
         self.student = supplies.new_student(spec, prepared, derived_seed(spec.seed, "init"))
         self.examiner = Examiner(prepared, self.student, self.device)
         self.method = self._method(prepared, supplies)
@@ -77,21 +73,25 @@ class _Run:
 
     # -- making ready ---------------------------------------------------------------------------------------------
 
-    def _rows(self, prepared: Prepared) -> np.ndarray | None:
-        wanted = self.spec.training.rows
-        if wanted is None or wanted >= len(prepared.splits[TRAIN]):
-            return None
-        return subsample(prepared.splits[TRAIN].labels, wanted, derived_seed(self.spec.seed, "rows"))
+    def _labelled(self, prepared: Prepared) -> Reader:
+        """The labelled training rows that the student may see."""
+        data, logits, wanted = prepared.splits[TRAIN], prepared.teacher_logits[TRAIN], self.spec.training.rows
+        if wanted is not None and wanted < len(data):
+            rows = subsample(data.labels, wanted, derived_seed(self.spec.seed, "rows"))
+            data, logits = take(data, rows), np.array(logits[rows])
+        return Reader(data, logits, prepared.vocabulary, self.device)
 
     def _method(self, prepared: Prepared, supplies: Supplies) -> Method:
-        labels = torch.from_numpy(np.array(self.data.labels))
-        facts = TaskFacts(classes=len(prepared.task.classes), rows=len(self.data), labels=labels.to(self.device))
+        classes, rows, unlabelled = len(prepared.task.classes), len(self.data), self.spec.training.unlabelled
+        labels, said = np.array(self.data.labels), self.reader.teacher_logits[rows - unlabelled :]
+        labels[rows - unlabelled :] = said.argmax(1) if classes else said[:, 0]
+        facts = TaskFacts(classes, rows, torch.from_numpy(labels).to(self.device), unlabelled)
         parts = Parts(
             student=self.student,
             teacher=prepared.teacher,
             task=facts,
             vocabulary=prepared.vocabulary,
-            pool=self._pool(supplies.sources(self.spec, prepared)),
+            pool=self.reader.followed_by(*supplies.sources(self.spec, prepared)),
             batch_size=self.spec.training.batch_size,
             new_generator=lambda config: supplies.new_generator(config, self.spec, prepared),
             text=lambda rows, max_tokens: supplies.text(rows, max_tokens, prepared),
@@ -100,14 +100,6 @@ class _Run:
         )
         config = self.spec.method
         return METHODS[config.name](config, parts)
-
-    def _pool(self, sources: list[tuple[Encoded, np.ndarray]]) -> Reader:
-        """The student's rows, then the source tasks' rows."""
-        if not sources:
-            return self.reader
-        splits, logits = zip(*sources, strict=True)
-        everything = np.concatenate([self.reader.teacher_logits, *logits])
-        return replace(self.reader, split=joined(self.data, *splits), teacher_logits=everything)
 
     def _optimisers(self) -> dict[str, Optimiser]:
         settings = self.spec.training

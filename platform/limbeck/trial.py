@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
 from limbeck.config import Config, content_hash
 from limbeck.errors import did_you_mean
@@ -23,6 +23,8 @@ class TrainingConfig(Config):
     """Stop at the first update after this much training time: for comparisons at equal cost."""
     rows: PositiveInt | None = None
     """Labelled training rows the student may see, stratified by class and drawn by the trial's seed. Default: all."""
+    unlabelled: NonNegativeInt = 0
+    """Texts of the task's kind without labels that the student sees beside them, labelled by the teacher alone."""
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 5e-5
     weight_decay: Annotated[float, Field(ge=0)] = 0.01

@@ -61,6 +61,7 @@ def test_reward_rows_are_stratified_and_few() -> None:
     many = torch.arange(6000) % 3
     assert len(reward_rows(TaskFacts(3, 6000, many), 0.2, seed=0)) == 64
     wide = torch.arange(400) % 80
+    assert reward_rows(TaskFacts(3, 100, labels, unlabelled=90), 0.5, seed=0).max() < 10, "gold labels alone"
     assert len(reward_rows(TaskFacts(80, 400, wide), 0.2, seed=0)) == 80, "every class is among them"
 
 

@@ -13,6 +13,7 @@ from limbeck.methods.losses import divergence, supervised
 from limbeck.methods.masking import mask_tokens, sample, score_hidden, straight_through
 from limbeck.methods.mate import GENERATOR, Mate, MateConfig
 from limbeck.noise import RowNoise
+from limbeck.tasks import UNLABELLED
 from methods import plain_mate
 
 # p_T = (1/2, 1/2), p_S = (3/4, 1/4): KL = ½ ln(2/3) + ½ ln 2 = ½ ln(4/3)
@@ -47,6 +48,19 @@ def test_identical_logits_do_not_diverge() -> None:
 def test_supervised_by_hand() -> None:
     assert supervised(STUDENT_LOGITS, torch.tensor([1])).item() == pytest.approx(math.log(4), rel=1e-6)
     assert supervised(torch.tensor([[2.0], [0.0]]), torch.tensor([0.0, 1.0])).item() == pytest.approx(2.5)
+
+
+def test_rows_without_a_label_count_as_rows_and_add_nothing() -> None:
+    two = torch.cat([STUDENT_LOGITS, STUDENT_LOGITS]).requires_grad_()
+    loss = supervised(two, torch.tensor([1, UNLABELLED]))
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(4) / 2, rel=1e-6)
+    assert two.grad is not None
+    assert two.grad[1].abs().max() == 0
+    numbers = torch.tensor([[2.0], [7.0]], requires_grad=True)
+    supervised(numbers, torch.tensor([0.0, math.nan])).backward()
+    assert numbers.grad is not None
+    assert numbers.grad.squeeze(1).tolist() == [2.0, 0.0]
 
 
 def test_straight_through_looks_up_and_differentiates_the_softmax() -> None:

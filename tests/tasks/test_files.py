@@ -223,6 +223,27 @@ def test_f1_of_two_classes_is_refused_for_three(tmp_path: Path) -> None:
     assert found == "task.metric: accuracy_f1 is for two classes; there are 3"
 
 
+def test_unlabelled_texts_come_in_the_same_columns(tmp_path: Path) -> None:
+    files = three_files(tmp_path, "csv")
+    without = load(tmp_path, files=files)
+    more = write(tmp_path / "more.jsonl", [{"text": "one", "other": 1}, {"text": "two", "other": 2}])
+    task = load(tmp_path, files={**files, "unlabelled": more})
+    assert task.unlabelled == (["one", "two"],)
+    assert task.unlabelled_rows == 2
+    assert "unlabelled" not in task.splits
+    assert task.fingerprint != without.fingerprint
+    bad = write(tmp_path / "bad.jsonl", [{"words": "one"}])
+    (found,) = problems(tmp_path, files={**files, "unlabelled": bad})
+    assert found == "bad.jsonl: no column 'text'. Allowed: words."
+
+
+def test_unlabelled_texts_that_are_tested_on_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = {**three_files(tmp_path, "csv"), "unlabelled": write(tmp_path / "more.csv", rows(5, start=201))}
+    with caplog.at_level(logging.WARNING):
+        load(tmp_path, files=files)
+    assert [record.getMessage() for record in caplog.records] == ["train: 2 of 3 test rows stand in unlabelled too"]
+
+
 def test_rows_in_train_and_test_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     train = write(tmp_path / "train.csv", rows(20))
     test = write(tmp_path / "test.csv", rows(4, start=18))

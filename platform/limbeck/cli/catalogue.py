@@ -29,7 +29,7 @@ def register(commands: Commands) -> None:
 
 
 def _tasks(arguments: argparse.Namespace) -> int:
-    from limbeck.tasks import TASKS
+    from limbeck.tasks import TASKS, UNLABELLED_ROWS
 
     rows = [
         {
@@ -37,7 +37,7 @@ def _tasks(arguments: argparse.Namespace) -> int:
             "about": task.about,
             "classes": list(task.classes),
             "metric": task.metric,
-            "rows": dict(task.rows),
+            "rows": dict(task.rows) | ({UNLABELLED_ROWS: task.unlabelled} if task.unlabelled else {}),
             "sources": [{"name": s.name, "licence": s.licence, "origin": s.origin} for s in task.sources],
         }
         for name, task in TASKS.items()

@@ -31,7 +31,9 @@ class TaskFacts:
     rows: int
     """Training rows the student may see: stable row numbers of batches lie in [0, rows)."""
     labels: Tensor
-    """(rows,) gold labels of the training rows."""
+    """(rows,) gold labels of the training rows; what the teacher says of the unlabelled ones."""
+    unlabelled: int = 0
+    """How many of them have no gold label: the last ones. Their label in a batch is UNLABELLED, or NaN."""
 
     @property
     def regression(self) -> bool:
@@ -51,6 +53,8 @@ class Setting:
     student_width: int
     teacher_layers: int
     teacher_width: int
+    unlabelled: int = 0
+    """Unlabelled texts among the student's training rows."""
 
 
 def _identity(x: Tensor) -> Tensor:

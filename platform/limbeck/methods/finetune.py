@@ -26,8 +26,11 @@ class Finetune:
 
     @staticmethod
     def refuses(config: FinetuneConfig, setting: Setting) -> Sequence[Problem]:
-        """Nothing: it serves every task."""
-        return ()
+        """Unlabelled rows, which teach it nothing."""
+        if not setting.unlabelled:
+            return ()
+        what = f"{setting.unlabelled}, but finetune learns from gold labels alone: set it to 0, or take another method"
+        return (Problem("training.unlabelled", what),)
 
     @property
     def trainable(self) -> Mapping[str, Trainable]:

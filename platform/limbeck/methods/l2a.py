@@ -276,12 +276,13 @@ class L2a:
 
 
 def reward_rows(task: TaskFacts, share: float, seed: int) -> np.ndarray:
-    """The numbers of the target's training rows that the reward is measured on: stratified, every class among them."""
-    count = max(2, task.classes, min(MAX_REWARD_ROWS, round(share * task.rows)))
-    if count >= task.rows:
-        what = f"{task.rows}, of which l2a sets {count} apart for its reward: the student needs more"
+    """The numbers of the target's labelled training rows of the reward: stratified, every class among them."""
+    labelled = task.rows - task.unlabelled
+    count = max(2, task.classes, min(MAX_REWARD_ROWS, round(share * labelled)))
+    if count >= labelled:
+        what = f"{labelled}, of which l2a sets {count} apart for its reward: the student needs more"
         raise UserError(Problem("training.rows", what))
-    return subsample(task.labels.cpu().numpy(), count, seed)
+    return subsample(task.labels[:labelled].cpu().numpy(), count, seed)
 
 
 @torch.no_grad()

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.tasks import UNLABELLED
+
 Divergence = Literal["kl", "ce", "mse"]
 
 
@@ -15,10 +17,14 @@ def widened(x: Tensor) -> Tensor:
 
 
 def supervised_rows(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B,) cross-entropy of (B, C) logits against (B,) classes, or squared error against (B,) float labels."""
+    """(B,) cross-entropy of (B, C) logits against (B,) classes, or squared error against (B,) float labels.
+
+    0 for rows without a label (UNLABELLED, NaN): they have no such term.
+    """
     if labels.is_floating_point():
-        return (widened(logits).squeeze(-1) - labels).square()
-    return F.cross_entropy(widened(logits), labels, reduction="none")
+        known = labels.isfinite()
+        return (widened(logits).squeeze(-1) - labels.where(known, 0)).square() * known
+    return F.cross_entropy(widened(logits), labels, reduction="none", ignore_index=UNLABELLED)
 
 
 def supervised(logits: Tensor, labels: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from limbeck.errors import did_you_mean
 from limbeck.tasks.embedded import EMBEDDED, Embedded
 from limbeck.tasks.hub import GLUE, HubTask
 from limbeck.tasks.labels import REGRESSION_METRIC
+from limbeck.tasks.task import UNLABELLED_ROWS
 
 Metric = Literal["accuracy", "matthews", "pearson_spearman", "accuracy_f1", "f1_macro"]
 TASKS: Mapping[str, Embedded | HubTask] = {**EMBEDDED, **GLUE}
@@ -29,11 +30,14 @@ class FilesConfig(Config):
     """Default: a tenth of the training rows, by class."""
     test: Path | None = None
     """Default: a tenth of the training rows, by class."""
+    unlabelled: Path | None = None
+    """Texts of the same kind, in the same text columns: generators learn from them, and `training.unlabelled` of them
+    are labelled by the teacher."""
 
     @property
     def given(self) -> dict[str, Path]:
         """The files that were named, by split."""
-        named = {"train": self.train, "selection": self.selection, "test": self.test}
+        named = {"train": self.train, "selection": self.selection, "test": self.test, UNLABELLED_ROWS: self.unlabelled}
         return {split: path for split, path in named.items() if path is not None}
 
 

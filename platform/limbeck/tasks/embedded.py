@@ -43,6 +43,8 @@ class Embedded:
     """Rows of each split, as the loader makes them."""
     archives: tuple[str, ...]
     parse: Callable[[Callable[[str], Path]], "Parsed"]
+    unlabelled: int = 0
+    """Texts of its kind without labels."""
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -72,9 +74,9 @@ def load_embedded(name: str, task: Embedded, cache: Cache) -> Task:
         selection=splits.pop("selection"),
         test=splits.pop("test"),
         others=splits,
-        unlabelled=parsed.unlabelled,
+        unlabelled=(parsed.unlabelled,) if parsed.unlabelled else (),
         sources=task.sources,
-        fingerprint=fingerprint(task.classes, parsed.splits, parsed.unlabelled),
+        fingerprint=fingerprint(task.classes, parsed.splits, (parsed.unlabelled,)),
     )
 
 
@@ -227,6 +229,7 @@ EMBEDDED: Mapping[str, Embedded] = {
         {"train": 7_663, "selection": 851, "test": 2_010, "amazon": 2_942, "nyt": 2_788, "tweets": 3_362},
         ("movies", "ratings"),
         _movies,
+        unlabelled=282_678,
     ),
     "topics": Embedded(
         "Which of eight topics is a Reuters news item on?",
@@ -243,5 +246,6 @@ EMBEDDED: Mapping[str, Embedded] = {
         {"train": 1_542, "selection": 519, "test": 869, "nyt": 2_788, "tweets": 3_362},
         ("ratings", "movies"),
         _amazon,
+        unlabelled=283_087,
     ),
 }

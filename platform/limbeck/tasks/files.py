@@ -8,15 +8,16 @@ from pathlib import Path
 import pandas as pd
 
 from limbeck.errors import Problem, UserError, did_you_mean
-from limbeck.tasks.tables import Columns, Labelled, Table, assemble, examples_of
-from limbeck.tasks.task import Source, Task
+from limbeck.tasks.tables import Columns, Columnwise, Labelled, Table, assemble, examples_of, texts_of
+from limbeck.tasks.task import UNLABELLED_ROWS, Source, Task
 
 Cells = Mapping[str, list[object]]
 
 
 def load_files(paths: Mapping[str, Path], columns: Columns, metric: str | None) -> Task:
-    """Return the task of the given files by split. Everything wrong with all of them raises one UserError."""
+    """Return the task of the given files by split, and of unlabelled texts. All that is wrong raises one UserError."""
     tables: dict[str, Table] = {}
+    texts: Columnwise = ()
     problems: list[Problem] = []
     for split, path in paths.items():
         try:
@@ -25,13 +26,18 @@ def load_files(paths: Mapping[str, Path], columns: Columns, metric: str | None) 
             problems += error.problems
     classes: tuple[str, ...] = ()
     try:
+        if (unlabelled := tables.pop(UNLABELLED_ROWS, None)) is not None:
+            texts = texts_of(unlabelled, columns)
+    except UserError as error:
+        problems += error.problems
+    try:
         classes, splits = examples_of(tables, columns, metric)
     except UserError as error:
         problems += error.problems
     if problems:
         raise UserError(*problems)
     sources = tuple(Source(path.name, "the user's own", str(path)) for path in dict.fromkeys(paths.values()))
-    return assemble(Labelled(paths["train"].stem, classes, metric, splits, sources))
+    return assemble(Labelled(paths["train"].stem, classes, metric, splits, sources, texts))
 
 
 def read_table(path: Path) -> Table:

@@ -47,6 +47,8 @@ class HubTask:
     """Name of a further test set -> split of the data set."""
     companions: Mapping[str, Companion] = field(default_factory=dict)
     label: str = "label"
+    unlabelled: int = 0
+    """Texts of its kind without labels: the hub's GLUE has none."""
 
     @property
     def sources(self) -> tuple[Source, ...]:

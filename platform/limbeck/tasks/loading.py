@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from limbeck.cache import Cache
 from limbeck.tasks.config import TASKS, TaskConfig
-from limbeck.tasks.embedded import Embedded, load_embedded
+from limbeck.tasks.embedded import load_embedded
 from limbeck.tasks.files import load_files
 from limbeck.tasks.hub import HubTask
 from limbeck.tasks.hub_data import load_columns, load_known
@@ -25,20 +25,3 @@ def load_task(config: TaskConfig, cache: Cache) -> Task:
     if config.files is not None:
         return load_files(config.files.given, columns, config.metric)
     return load_columns(config.hub or "", config.config, columns, config.metric)
-
-
-def describe_tasks() -> list[dict[str, object]]:
-    """Return one row a known task, for `limbeck tasks`: name, what, rows by split, classes, metric, from, licences."""
-    return [_described(name, task) for name, task in TASKS.items()]
-
-
-def _described(name: str, task: Embedded | HubTask) -> dict[str, object]:
-    return {
-        "name": name,
-        "what": task.about,
-        "rows": dict(task.rows),
-        "classes": list(task.classes),
-        "metric": task.metric,
-        "from": [source.origin for source in task.sources],
-        "licences": [source.licence for source in task.sources],
-    }

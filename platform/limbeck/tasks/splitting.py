@@ -22,7 +22,12 @@ def text_key(text: str) -> str:
 
 def row_keys(examples: Examples) -> list[tuple[str, ...]]:
     """Return one key a row, over all its text columns."""
-    return list(zip(*([text_key(text) for text in column] for column in examples.columns), strict=True))
+    return text_keys(examples.columns)
+
+
+def text_keys(columns: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
+    """Return one key a row of these text columns."""
+    return list(zip(*([text_key(text) for text in column] for column in columns), strict=True))
 
 
 def without(examples: Examples, keys: Iterable[tuple[str, ...]]) -> Examples:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from limbeck.errors import Problem, UserError, did_you_mean
 from limbeck.tasks.labels import REGRESSION_METRIC, LabelColumn, interpret, missing, rows_named
-from limbeck.tasks.splitting import carve, row_keys
-from limbeck.tasks.task import Examples, Labels, Source, Task, fingerprint
+from limbeck.tasks.splitting import carve, row_keys, text_keys
+from limbeck.tasks.task import UNLABELLED_ROWS, Examples, Labels, Source, Task, fingerprint
 
 log = logging.getLogger(__name__)
+Columnwise = tuple[list[str], ...]
+"""One or two text columns, N texts each."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def examples_of(
     `classes` fixes the label order (() means regression); None takes it from the labels of `train`. Without a table for
     `train` the others are checked only.
     """
-    problems = [problem for table in tables.values() for problem in _faults(table, columns)]
+    problems = [problem for table in tables.values() for problem in _faults(table, columns.text, columns.label)]
     readable = {s: t for s, t in tables.items() if columns.label in t.columns and not _gaps(t, columns.label)}
     labels: dict[str, Labels] = {}
     if "train" in readable and len(readable["train"]):
@@ -55,22 +57,32 @@ def examples_of(
         raise UserError(*problems)
     if "train" not in tables:
         return (), {}
-    texts = {s: tuple([str(cell) for cell in t.columns[name]] for name in columns.text) for s, t in tables.items()}
-    return classes or (), {split: Examples(texts[split], labels[split]) for split in tables}
+    return classes or (), {split: Examples(_texts(table, columns), labels[split]) for split, table in tables.items()}
 
 
-def _faults(table: Table, columns: Columns) -> list[Problem]:
+def texts_of(table: Table, columns: Columns) -> Columnwise:
+    """Return the texts of rows that need no label, or raise UserError with everything that is wrong with them."""
+    if problems := _faults(table, columns.text):
+        raise UserError(*problems)
+    return _texts(table, columns)
+
+
+def _texts(table: Table, columns: Columns) -> Columnwise:
+    return tuple([str(cell) for cell in table.columns[name]] for name in columns.text)
+
+
+def _faults(table: Table, texts: tuple[str, ...], label: str | None = None) -> list[Problem]:
     """Everything wrong with the table but the meaning of its labels."""
     if len(table) == 0:
         return [Problem(table.where, "has no rows")]
     problems = []
-    for name in dict.fromkeys((*columns.text, columns.label)):
+    for name in dict.fromkeys((*texts, *([] if label is None else [label]))):
         if name not in table.columns:
             problems.append(Problem(table.where, f"no column '{name}'. {did_you_mean(name, table.columns)}"))
         elif gaps := _gaps(table, name):
-            kind = "label" if name == columns.label else "text"
+            kind = "label" if name == label else "text"
             problems.append(Problem(table.where, f"no {kind} in column '{name}' of {rows_named(gaps)}"))
-        elif name != columns.label and (odd := _not_text(table, name)):
+        elif name != label and (odd := _not_text(table, name)):
             cell = table.columns[name][odd[0]]
             problems.append(Problem(table.where, f"column '{name}' is not text: {cell!r} in {rows_named(odd)}"))
     return problems
@@ -93,6 +105,7 @@ class Labelled:
     metric: str | None
     splits: Mapping[str, Examples]
     sources: tuple[Source, ...]
+    unlabelled: Columnwise = ()
 
 
 def assemble(parts: Labelled) -> Task:
@@ -106,7 +119,7 @@ def assemble(parts: Labelled) -> Task:
     if selection is None:
         train, selection = carve(train)
     every = {**splits, "train": train, "selection": selection, "test": test}
-    _warn_of_leaks(parts.name, every)
+    _warn_of_leaks(parts.name, every, parts.unlabelled)
     return Task(
         name=parts.name,
         classes=parts.classes,
@@ -115,15 +128,17 @@ def assemble(parts: Labelled) -> Task:
         selection=selection,
         test=test,
         others=splits,
+        unlabelled=parts.unlabelled,
         sources=parts.sources,
-        fingerprint=fingerprint(parts.classes, every),
+        fingerprint=fingerprint(parts.classes, every, parts.unlabelled),
     )
 
 
-def _warn_of_leaks(name: str, splits: Mapping[str, Examples]) -> None:
+def _warn_of_leaks(name: str, splits: Mapping[str, Examples], unlabelled: Columnwise) -> None:
     """Say when held-out rows were trained on. The rows stay: the data are the user's, and so is the decision."""
-    trained_on = set(row_keys(splits["train"]))
+    learnt = {"train": set(row_keys(splits["train"])), UNLABELLED_ROWS: set(text_keys(unlabelled))}
     for split, examples in splits.items():
-        shared = 0 if split == "train" else sum(key in trained_on for key in row_keys(examples))
-        if shared:
-            log.warning("%s: %d of %d %s rows stand in train too", name, shared, len(examples), split)
+        keys = [] if split == "train" else row_keys(examples)
+        for source, trained_on in learnt.items():
+            if shared := sum(key in trained_on for key in keys):
+                log.warning("%s: %d of %d %s rows stand in %s too", name, shared, len(keys), split, source)

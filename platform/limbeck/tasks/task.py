@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+UNLABELLED = -100
+"""In the place of a class where there is none; a number that is missing is NaN."""
+UNLABELLED_ROWS = "unlabelled"
+"""What the rows without labels are called where splits are named."""
 Labels = NDArray[np.int64] | NDArray[np.float32]
 
 
@@ -63,8 +67,9 @@ class Task:
     """Read once, when a trial ends."""
     others: Mapping[str, Examples] = field(default_factory=dict)
     """Further test sets (out of domain, or a second one of the task's own), never trained on."""
-    unlabelled: Sequence[str] = ()
-    """Text of the task's kind without labels, for the generator."""
+    unlabelled: tuple[Sequence[str], ...] = ()
+    """Text of the task's kind without labels, one or two columns of it: for generators, and for the teacher to label.
+    () where there is none."""
     sources: tuple[Source, ...] = ()
     fingerprint: str = ""
     """Hash of classes, texts and labels of every split and of the unlabelled text."""
@@ -72,6 +77,10 @@ class Task:
     @property
     def regression(self) -> bool:
         return not self.classes
+
+    @property
+    def unlabelled_rows(self) -> int:
+        return len(self.unlabelled[0]) if self.unlabelled else 0
 
     @property
     def splits(self) -> dict[str, Examples]:
@@ -85,14 +94,21 @@ def reading(task: Task, wanted: int) -> list[str]:
     Left to their numbers, the unlabelled texts would drown the task's own, which are what the generator will rewrite.
     """
     own = [text for column in task.train.columns for text in column]
-    half = max(1, min(wanted // 2, len(task.unlabelled)))
-    if not task.unlabelled:
+    others = [text for column in task.unlabelled for text in column]
+    if not others:
         return own
-    spread = np.linspace(0, len(task.unlabelled) - 1, half).astype(int)
-    return own * max(1, round(half / len(own))) + [task.unlabelled[i] for i in spread]
+    half = max(1, min(wanted // 2, len(others)))
+    return own * max(1, round(half / len(own))) + [others[i] for i in spread(len(others), half)]
 
 
-def fingerprint(classes: Sequence[str], splits: Mapping[str, Examples], unlabelled: Sequence[str] = ()) -> str:
+def spread(total: int, wanted: int) -> NDArray[np.int64]:
+    """Return `wanted` of the numbers below `total`, ascending and evenly apart."""
+    return np.linspace(0, total - 1, wanted).astype(np.int64)
+
+
+def fingerprint(
+    classes: Sequence[str], splits: Mapping[str, Examples], unlabelled: Sequence[Sequence[str]] = ()
+) -> str:
     """Return 20 hexadecimal digits of the SHA-256 of the content. Names of splits count, their order does not."""
     digest = hashlib.sha256()
 
@@ -108,5 +124,6 @@ def fingerprint(classes: Sequence[str], splits: Mapping[str, Examples], unlabell
         for column in split.columns:
             add(column)
         digest.update(np.ascontiguousarray(split.labels).tobytes())
-    add(unlabelled)
+    for texts in unlabelled or ((),):
+        add(texts)
     return digest.hexdigest()[:20]
