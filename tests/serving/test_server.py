@@ -136,4 +136,6 @@ def test_health_numbers_and_a_good_end(server: tuple[str, subprocess.Popen[str]]
     assert 'status="413"' in page
     assert "limbeck_batch_texts_bucket" in page
     process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    assert process.stderr.read() == "stopping: requests under way are answered first\n"
     assert process.wait(60) == 0

@@ -3,7 +3,7 @@
 import io
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,12 @@ class Place:
 @contextmanager
 def served(folder: Path, place: Place, limits: Limits) -> Iterator[None]:
     """Serve a model's folder; on leaving, let the requests under way end and stop everything that was started."""
-    with tempfile.TemporaryDirectory(prefix="limbeck-serve-") as counts, environment(_SETTINGS), connected(None):
+    with (
+        ExitStack() as afterwards,
+        tempfile.TemporaryDirectory(prefix="limbeck-serve-") as counts,
+        environment(_SETTINGS),
+        connected(None),
+    ):
         serve.start(proxy_location="Disabled", logging_config=_LOGGING)
         deployment = serve.deployment(
             Replica,
@@ -56,6 +61,6 @@ def served(folder: Path, place: Place, limits: Limits) -> Iterator[None]:
             serve.run(application, name=NAME, route_prefix=None)
             yield
         finally:
-            # Serve's controller ends by killing itself, and Ray prints that its last call failed.
-            with redirect_stderr(io.StringIO()):
-                serve.shutdown()
+            # Serve's controller ends by killing itself; that its last call failed, Ray prints until it is disconnected.
+            afterwards.enter_context(redirect_stderr(io.StringIO()))
+            serve.shutdown()
