@@ -68,7 +68,7 @@ def known(task: HubTask, folder: Path, *, names: bool = True, companions: bool =
     labels: Sequence[object] = range(len(task.classes)) if task.classes else (0.0, 2.5, 5.0)
     splits = {
         "train": made_up(task.text, labels, 40, "train"),
-        **{theirs: made_up(task.text, labels, 9, theirs) for theirs in (task.validation, *task.extra.values())},
+        **{theirs: made_up(task.text, labels, 9, theirs) for theirs in task.parts.values() or [task.validation]},
         "test": made_up(task.text, [type(labels[0])(-1)], 5, "hidden"),
     }
     id = data_set(folder, task.config, splits, task.classes if names else ())
@@ -82,18 +82,23 @@ def test_every_glue_task_loads_by_its_table_entry(name: str, names: bool, tmp_pa
     task = known(entry, tmp_path / "data", names=names)
     assert task.metric == METRICS[name]
     assert task.classes == entry.classes
-    assert (len(task.train), len(task.selection), len(task.test)) == (36, 4, 9)
+    sets = len(entry.parts) or 1
+    assert (len(task.train), len(task.selection), len(task.test)) == (36, 4, 9 * sets)
     assert len(task.test.columns) == len(entry.text)
-    assert task.test.columns[0][0] == f"{entry.validation} {entry.text[0]} 0"
+    first = next(iter(entry.parts.values()), entry.validation)
+    assert task.test.columns[0][0] == f"{first} {entry.text[0]} 0"
     assert "hidden" not in " ".join(text for split in task.splits.values() for text in split.columns[0])
     wanted = [i % len(entry.classes) for i in range(9)] if entry.classes else [0.0, 2.5, 5.0] * 3
-    assert task.test.labels.tolist() == wanted
+    assert task.test.labels.tolist() == wanted * sets
     assert task.test.labels.dtype == (np.int64 if entry.classes else np.float32)
 
 
-def test_mnli_has_two_test_sets(tmp_path: Path) -> None:
+def test_mnli_is_tested_on_both_its_sets_together_and_on_each(tmp_path: Path) -> None:
     task = known(GLUE["mnli"], tmp_path / "data")
-    assert set(task.others) == {"mismatched"}
+    assert set(task.others) == {"matched", "mismatched"}
+    for column in (0, 1):
+        both = [text for part in ("matched", "mismatched") for text in task.others[part].columns[column]]
+        assert task.test.columns[column] == both
     assert task.others["mismatched"].columns[0][0] == "validation_mismatched premise 0"
 
 
@@ -104,13 +109,13 @@ def test_companions_count_in_their_own_classes(tmp_path: Path) -> None:
     id = data_set(folder, "snli_format", {"test": rows}, label=scitail.label)
     entry = replace(GLUE["mnli"], companions={"scitail": replace(scitail, id=id)})
     task = known(entry, tmp_path / "data", companions=True)
-    assert set(task.others) == {"mismatched", "scitail"}
+    assert set(task.others) == {"matched", "mismatched", "scitail"}
     foreign = task.others["scitail"]
     assert foreign.labels.tolist() == [0, 1] * 3
     assert foreign.merge == (0, 1, 1)
     assert foreign.scored(np.zeros((6, 3), np.float32)).shape == (6, 2)
     assert id in [source.origin for source in task.sources]
-    assert set(known(entry, tmp_path / "again").others) == {"mismatched"}
+    assert set(known(entry, tmp_path / "again").others) == {"matched", "mismatched"}
 
 
 def test_companions_have_as_many_classes_as_they_are_scored_in() -> None:

@@ -43,8 +43,8 @@ class HubTask:
     rows: Mapping[str, int]
     """As published, before a selection split is carved from train."""
     validation: str = "validation"
-    extra: Mapping[str, str] = field(default_factory=dict)
-    """Name of a further test set -> split of the data set."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Where several sets make up the test: name -> split of the data set. Each is scored by itself, too."""
     companions: Mapping[str, Companion] = field(default_factory=dict)
     label: str = "label"
     unlabelled: int = 0
@@ -143,9 +143,8 @@ GLUE: Mapping[str, HubTask] = {
         ("premise", "hypothesis"),
         ("entailment", "neutral", "contradiction"),
         "accuracy",
-        {"train": 392_702, "test": 9_815, "mismatched": 9_832},
-        validation="validation_matched",
-        extra={"mismatched": "validation_mismatched"},
+        {"train": 392_702, "test": 19_647, "matched": 9_815, "mismatched": 9_832},
+        parts={"matched": "validation_matched", "mismatched": "validation_mismatched"},
         companions={"hans": _HANS, "scitail": _SCITAIL},
     ),
     "qnli": HubTask(

@@ -9,7 +9,7 @@ from limbeck.errors import Problem, UserError, did_you_mean
 from limbeck.tasks.hub import SEE_CARD, Companion, HubTask
 from limbeck.tasks.labels import missing
 from limbeck.tasks.tables import Columns, Labelled, Table, assemble, examples_of
-from limbeck.tasks.task import Examples, Source, Task
+from limbeck.tasks.task import Examples, Source, Task, together
 
 log = logging.getLogger(__name__)
 _NO_LABEL = -1
@@ -17,9 +17,9 @@ _NO_LABEL = -1
 
 
 def load_known(name: str, task: HubTask, metric: str | None, *, companions: bool) -> Task:
-    """Return one of GLUE's tasks: test is its validation split, selection is carved from train."""
+    """Return one of GLUE's tasks: test is its validation split (MNLI: both of them), selection is carved from train."""
     data = _load(task.id, task.config)
-    wanted = {"train": "train", "test": task.validation, **task.extra}
+    wanted = {"train": "train", **(task.parts or {"test": task.validation})}
     columns = Columns(task.text, task.label)
     tables = {
         split: _table(_split(data, theirs, task.id), columns, f"{task.id} ({task.config}, {theirs})")
@@ -27,6 +27,8 @@ def load_known(name: str, task: HubTask, metric: str | None, *, companions: bool
     }
     tables = {split: _named(table, task.label, task.classes) for split, table in tables.items()}
     _, splits = examples_of(tables, columns, task.metric, task.classes)
+    if task.parts:
+        splits["test"] = together([splits[part] for part in task.parts])
     sources = task.sources
     if companions:
         splits |= {their: _companion(companion) for their, companion in task.companions.items()}

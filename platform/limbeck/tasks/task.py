@@ -51,6 +51,13 @@ class Examples:
         return np.stack([logits[:, groups == group].max(axis=1) for group in range(groups.max() + 1)], axis=1)
 
 
+def together(splits: Sequence[Examples]) -> Examples:
+    """Return the rows of several splits of one task, one after the other."""
+    columns = zip(*(split.columns for split in splits), strict=True)
+    joined = tuple([text for column in same for text in column] for same in columns)
+    return Examples(joined, np.concatenate([split.labels for split in splits]))
+
+
 @dataclass(frozen=True)
 class Task:
     """What is classified: labelled splits, classes, the metric that counts, and where it all comes from."""
