@@ -86,9 +86,8 @@ def main(options: argparse.Namespace) -> None:
     every = (first, second, later)
     hits, misses = (sum(sum(one[what].values()) for one in every) for what in ("hits", "misses"))
     dear = max(one["seconds"][0] for one in (first, second))
-    print(
-        f"\n{len(every)} processes: {misses} things made, {hits / (hits + misses):.0%} of {hits + misses} looks found one"
-    )
+    share = hits / (hits + misses)
+    print(f"\n{len(every)} processes: {misses} things made, {share:.0%} of {hits + misses} looks found one")
     print(f"what a trial shares: {dear:.1f} s to make, {later['seconds'][0]:.2f} s in a new process", end=", ")
     print(f"{later['seconds'][1]:.3f} s for its second trial")
 
