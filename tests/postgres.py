@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 _START_SECONDS = 30.0
+_LEAVE_SECONDS = 2.0
 _FAST = ("fsync=off", "full_page_writes=off", "max_wal_size=64MB", "shared_buffers=32MB")
 _USER = "limbeck"
 
@@ -103,6 +104,18 @@ class Server:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         return f"postgresql+psycopg://{_USER}@127.0.0.1:{self._port}/{name}"
+
+    def connections(self, name: str) -> int:
+        """Return how many connections to a database are open, once those that were given back are gone."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        end = time.monotonic() + _LEAVE_SECONDS
+        with psycopg.connect(self._address("postgres"), autocommit=True) as connection:
+            while True:
+                row = connection.execute(query, (name,)).fetchone()
+                assert row
+                if row[0] == 0 or time.monotonic() > end:
+                    return int(row[0])
+                time.sleep(0.05)
 
     def _address(self, database: str) -> str:
         return f"host=127.0.0.1 port={self._port} user={_USER} dbname={database}"

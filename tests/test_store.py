@@ -299,3 +299,11 @@ def test_a_call_that_fails_leaves_nothing(store: Store, reader: Reader) -> None:
         store.record_progress("mate", "t0", 5, 9, 0.0, {"a": 1.0}, [{"not JSON": object()}])
     assert reader.metrics("mate").empty
     assert reader.trial("mate", "t0").updates == 0
+
+
+def test_who_asks_before_there_is_anything_keeps_no_connection(postgresql: Server) -> None:
+    url = postgresql.new_database("limbeck_empty")
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            open_reader(url)
+    assert postgresql.connections("limbeck_empty") == 0

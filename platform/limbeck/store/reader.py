@@ -32,7 +32,12 @@ _CHUNK = 900
 def open_reader(url: str, *, timeout_seconds: float = 5.0) -> "Reader":
     """Return a reader of the database at `url`. StoreError: missing, locked, damaged, of another schema or not ours."""
     reader = Reader(reading_engine(address := Address(url), timeout_seconds), address)
-    reader.check()
+    try:
+        reader.check()
+    except BaseException:
+        # The pool would keep its connection to the server: who asks until there is something would use all of them up.
+        reader.close()
+        raise
     return reader
 
 
