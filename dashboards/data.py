@@ -16,14 +16,14 @@ SILENT_AFTER_SECONDS = 600.0
 """A running sweep that has said nothing for so long has probably been killed."""
 
 
-def home() -> Path:
-    """Return the folder of the runs."""
-    return Path(os.environ.get("LIMBECK_HOME") or "runs")
+def home() -> str:
+    """Return where the runs are: a folder, or the URI of an object store."""
+    return os.environ.get("LIMBECK_HOME") or "runs"
 
 
 def database() -> str:
     """Return the database's URL."""
-    return os.environ.get("LIMBECK_DATABASE") or f"sqlite:///{home() / 'limbeck.db'}"
+    return os.environ.get("LIMBECK_DATABASE") or f"sqlite:///{Path(home()) / 'limbeck.db'}"
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

@@ -1,6 +1,7 @@
 """A trial's student as a zip: the Hugging Face folder it left, with a card of what is known about it."""
 
 import io
+import os
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -9,7 +10,11 @@ from pathlib import Path, PurePosixPath
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
+import platformdirs
+
 import words
+from limbeck.errors import UserError
+from limbeck.storage import fetched, storage_at
 from limbeck.store import SweepRow, TrialRow
 
 CARD = "README.md"
@@ -30,21 +35,33 @@ class Student:
         return sum(path.stat().st_size for path in self.files)
 
 
-def find_student(trial: TrialRow, home: Path) -> Student | None:
+def find_student(trial: TrialRow, home: Path | str) -> Student | None:
     """Return the folder a trial left; one whose home was moved is found by its place in it. None: not here.
+
+    From a home in an object store it is copied first, where it has changed since.
 
     Only plain files of a model, directly in a folder `student`, are taken: the database says where to look, and it
     may have been written by somebody else.
     """
     places = [Path(trial.folder) / "student"] if trial.folder else []
     if _plain(trial.sweep) and _plain(trial.trial):
-        places.append(home / trial.sweep / trial.trial / "student")
+        places.append(_below(str(home), trial))
     for folder in places:
         if (folder / "config.json").is_file():
             files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.is_symlink() and p.suffix in _ENDINGS]
             if any(p.suffix == ".safetensors" for p in files):
                 return Student(folder, tuple(files))
     return None
+
+
+def _below(home: str, trial: TrialRow) -> Path:
+    if "://" not in home:
+        return Path(home) / trial.sweep / trial.trial / "student"
+    kept = Path(os.environ.get("LIMBECK_CACHE") or platformdirs.user_cache_path("limbeck"))
+    try:
+        return fetched(storage_at(home, kept), trial.sweep, trial.trial)
+    except UserError:
+        return Path(os.devnull)
 
 
 def _plain(name: str) -> bool:

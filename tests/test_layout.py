@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DASHBOARDS = sorted((ROOT / "dashboards").rglob("*.py"))
-DASHBOARDS_MAY_IMPORT = {"analysis", "store", "compare", "report", "errors", "resources"}
+DASHBOARDS_MAY_IMPORT = {"analysis", "store", "compare", "report", "errors", "resources", "storage"}
 HEAVY = {"torch", "ray", "transformers", "datasets", "optuna"}
 MACHINE_PATH = re.compile(r"(?<![\w.}])/(work|root|Users|home/(?!ray\b)|mnt|opt/(wheels|pypi))\b/?\w*")
 PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][0-9A-Za-z.]*")

@@ -1,10 +1,13 @@
-"""Print what a sweep's bookkeeping costs the driver, a result, in SQLite and, where it is installed, PostgreSQL.
+"""Print what a sweep's driver costs: bookkeeping a result, overhead of one-second trials, resuming 1,000 trials.
 
-Not part of the test suite: `python tests/benchmarks/bench_cluster.py`; `--trials N` for a shorter one. Nothing trains:
-ledger, Optuna and the databases are real.
+Not part of the test suite: `python tests/benchmarks/bench_cluster.py [books|trials|resume]…`; `--trials N` for shorter
+ones. Trials are toys that sleep; the driver, Ray, Optuna and the databases are real. PostgreSQL where it is installed.
 """
 
 import argparse
+import io
+import os
+import resource
 import shutil
 import socket
 import statistics
@@ -14,19 +17,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "platform"))
 sys.path.insert(1, str(Path(__file__).parents[1]))
+sys.path.insert(2, str(Path(__file__).parents[1] / "cluster"))
+os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:3])
 
 import numpy as np
+from cluster_toys import TOY
+from rich.console import Console
 
+from limbeck.cluster import session
 from limbeck.cluster.configurations import Searched
 from limbeck.cluster.ledger import Ledger
 from limbeck.cluster.messages import End, Report
 from limbeck.cluster.mirror import Mirror
 from limbeck.cluster.spool import PatientStore, Spool
 from limbeck.cluster.study import Study
+from limbeck.cluster.sweep import Site, run_sweep
 from limbeck.plan import Plan, parse_plan
+from limbeck.storage import Storage
 from limbeck.store import NewSweep, open_store
 from postgres import Server, binaries
 
@@ -47,8 +58,15 @@ search: {sampler: tpe, trials: 1000}
 METRICS = {f"loss/part {i}": 0.5 for i in range(12)}
 
 
-def plan_of(trials: int) -> Plan:
-    return parse_plan(PLAN, "bench.yaml", [f"search.trials={trials}"])
+def plan_of(trials: int, milliseconds: int = 1) -> Plan:
+    """A search on two slots; a trial makes 10 updates of so many milliseconds."""
+    changes = [f"search.trials={trials}", f"training.rows={milliseconds}", "training.updates=10"]
+    changes += ["cluster.concurrent=2"]
+    return parse_plan(PLAN, "bench.yaml", changes)
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
 
 
 @contextmanager
@@ -69,7 +87,7 @@ def databases(folder: Path) -> Iterator[dict[str, str]]:
         server.stop()
 
 
-def drive(plan: Plan, url: str, folder: Path) -> tuple[list[float], list[float]]:
+def drive(plan: Plan, url: str, folder: Path, unfinished: int = 0) -> tuple[list[float], list[float]]:
     """Run the books of a whole sweep without Ray; return the seconds of each result, and of each trial's asking."""
     draw = np.random.default_rng(0)
     spool = Spool(print, lambda: None)
@@ -78,9 +96,8 @@ def drive(plan: Plan, url: str, folder: Path) -> tuple[list[float], list[float]]
     mirror = Mirror(url, plan, spool.write)
     with open_store(url) as database:
         store = PatientStore(database, spool)
-        ledger = Ledger(
-            plan, store, Searched(plan, Study(plan, mirror), print), folder / plan.name, None, lambda _: None
-        )
+        storage = Storage(folder / plan.name)
+        ledger = Ledger(plan, store, Searched(plan, Study(plan, mirror), print), storage, None, lambda _: None)
         store.add_sweep(NewSweep(plan.name, plan.text, plan.kind, plan.task, plan.objectives, plan.trials))
         while True:
             start = time.perf_counter()
@@ -97,6 +114,8 @@ def drive(plan: Plan, url: str, folder: Path) -> tuple[list[float], list[float]]
                     Report(i + 1, EVALUATIONS, (i + 1) / EVALUATIONS, 1.0, {"retention": quality, **METRICS}),
                 )
                 results.append(time.perf_counter() - start)
+            if plan.trials - len(asked) < unfinished:
+                continue
             start = time.perf_counter()
             predictions = job.folder / "predictions"
             predictions.mkdir()
@@ -122,6 +141,59 @@ def books(trials: int) -> None:
             )
 
 
+def overhead(trials: int) -> None:
+    """One-second trials on two slots, against the time they sleep."""
+    with temporary() as folder:
+        plan = plan_of(trials, 100)
+        start = time.perf_counter()
+        with session.connected(None):
+            up = time.perf_counter()
+            site = Site(folder / "runs", f"sqlite:///{folder}/runs/limbeck.db", folder / "cache")
+            result = run_sweep(plan, site, console=quiet(), engine=TOY)
+            seconds = time.perf_counter() - up
+        ideal = trials * 1.0 / 2
+        print(
+            f"{trials} trials of 1 s on 2 slots: {seconds:.1f} s for {ideal:.0f} s of work, "
+            f"{(seconds / ideal - 1):.1%} overhead (Ray itself: {up - start:.1f} s before); {result.standing.complete} "
+            f"complete; driver's peak memory {peak():.0f} MiB"
+        )
+
+
+def resume(trials: int) -> None:
+    """From the start of `--resume` to the first trial that runs, and to the end of the few that were left."""
+    left = 10
+    with temporary() as folder, databases(folder) as urls:
+        for kind, url in urls.items():
+            home = folder / kind
+            plan = plan_of(trials)
+            drive(plan, url, home, left)
+            start = time.perf_counter()
+            site = Site(home, url, folder / "cache")
+            with noted(Ledger, "started") as times:
+                result = run_sweep(plan, site, resume=True, console=quiet(), engine=TOY)
+            print(
+                f"{kind}: resume of {trials} trials, {left} left: {times[0] - start:.1f} s to the first trial (Ray's "
+                f"start included), {time.perf_counter() - start:.1f} s in all; {result.standing.complete} complete"
+            )
+
+
+@contextmanager
+def noted(owner: Any, name: str) -> Iterator[list[float]]:
+    """Note when a method is called."""
+    times: list[float] = []
+    method = getattr(owner, name)
+
+    def call(*arguments: Any) -> Any:
+        times.append(time.perf_counter())
+        return method(*arguments)
+
+    setattr(owner, name, call)
+    try:
+        yield times
+    finally:
+        setattr(owner, name, method)
+
+
 @contextmanager
 def temporary() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="limbeck-bench-"))
@@ -131,7 +203,16 @@ def temporary() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+BENCHES = {"books": books, "trials": overhead, "resume": resume}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=1000)
-    books(parser.parse_args().trials)
+    parser.add_argument("benches", nargs="*", default=list(BENCHES))
+    parser.add_argument("--trials", type=int)
+    chosen = parser.parse_args()
+    for name in chosen.benches:
+        BENCHES[name](chosen.trials or (200 if name == "trials" else 1000))

@@ -10,6 +10,7 @@ import pytest
 import ray
 import torch
 from cluster_toys import ToyStock, metrics_of, toy_sizes, toy_train
+from ray.exceptions import RayActorError
 from ray.train import ControllerError, WorkerGroupError
 
 from limbeck.cluster import group
@@ -88,6 +89,20 @@ def test_the_first_workers_own_error_is_the_trials() -> None:
     assert group._first_cause(WorkerGroupError("two failed", {3: ValueError("later"), 1: broke})) is broke
     other = ControllerError(RuntimeError("no workers"))
     assert group._first_cause(other) is other
+
+
+def test_workers_that_went_are_told_from_those_that_lost_them() -> None:
+    class Unheard(RuntimeError):
+        """As Train says that a worker does not answer."""
+
+        def __init__(self, cause: Exception) -> None:
+            self.health_check_failure = cause
+
+    went = [RayActorError("a", "gone"), RayActorError("b", "gone", preempted=True)]
+    lost = WorkerGroupError("three", {0: RuntimeError("lost peers"), 1: Unheard(went[0]), 2: Unheard(went[1])})
+    assert group._died(lost) == went and [one.preempted for one in went] == [False, True]
+    assert group._died(WorkerGroupError("own", {0: ValueError("no"), 1: Unheard(TimeoutError())})) == []
+    assert group._died(ControllerError(RuntimeError("no workers"))) == []
 
 
 def test_tensors_travel_in_groups_of_one_type(monkeypatch: pytest.MonkeyPatch) -> None:

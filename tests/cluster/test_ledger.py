@@ -13,6 +13,7 @@ from limbeck.cluster.ledger import Job, Ledger
 from limbeck.cluster.messages import End, Report, stop_requested
 from limbeck.cluster.study import Verdict
 from limbeck.plan import Plan
+from limbeck.storage import Storage
 from limbeck.store import NewSweep, Reader, Store, open_reader, open_store
 
 MakePlan = Callable[..., Plan]
@@ -94,7 +95,7 @@ def test_known_trials_are_all_written_down_first_seed_first(
 ) -> None:
     plan = make_plan(GRID)
     begin(store, plan)
-    ledger = Ledger(plan, store, Known(plan), tmp_path)
+    ledger = Ledger(plan, store, Known(plan), Storage(tmp_path))
     ledger.enter_known()
     rows = reader.trials("toy")
     assert [(row.number, row.seed, row.values["student.layers"], row.state) for row in rows] == [
@@ -114,7 +115,7 @@ def test_known_trials_are_all_written_down_first_seed_first(
 def test_a_job_leaves_its_plan_in_its_folder(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
     plan = make_plan(GRID)
     begin(store, plan)
-    ledger = Ledger(plan, store, Known(plan), tmp_path)
+    ledger = Ledger(plan, store, Known(plan), Storage(tmp_path))
     ledger.enter_known()
     job = ledger.next()
     assert job and job.folder == tmp_path / job.trial
@@ -128,7 +129,7 @@ def test_a_search_hears_the_mean_when_the_last_seed_has_ended(
 ) -> None:
     plan, listed = searched(make_plan), some()
     begin(store, plan)
-    ledger = Ledger(plan, store, listed, tmp_path)
+    ledger = Ledger(plan, store, listed, Storage(tmp_path))
     one, two, three, four = jobs(ledger)
     assert listed.admitted == [("0000", 2), ("0001", 2)]
     for job in (one, two, three, four):
@@ -157,7 +158,7 @@ def test_an_objective_that_is_no_number_is_a_failure_for_the_search(
 ) -> None:
     plan, listed = searched(make_plan, "seeds=[0]"), some(1)
     begin(store, plan)
-    ledger = Ledger(plan, store, listed, tmp_path)
+    ledger = Ledger(plan, store, listed, Storage(tmp_path))
     (job,) = jobs(ledger)
     ledger.started(job.trial)
     ledger.ended(job.trial, end)
@@ -170,7 +171,7 @@ def test_a_poor_trial_is_asked_to_stop_and_the_search_hears_how_far_it_came(
 ) -> None:
     plan, listed = searched(make_plan, "seeds=[0]", "search.early_stop=asha", "search.reduction=2"), some()
     begin(store, plan)
-    ledger = Ledger(plan, store, listed, tmp_path, Halving(plan.search, "max"))
+    ledger = Ledger(plan, store, listed, Storage(tmp_path), Halving(plan.search, "max"))
     good, poor = jobs(ledger)
     for job, value in ((good, 0.9), (poor, 0.3)):
         ledger.started(job.trial)
@@ -186,7 +187,7 @@ def test_predictions_are_kept_and_the_reference_once(
 ) -> None:
     plan = make_plan("seeds: [0, 1]\n")
     begin(store, plan)
-    ledger = Ledger(plan, store, Known(plan), tmp_path)
+    ledger = Ledger(plan, store, Known(plan), Storage(tmp_path))
     ledger.enter_known()
     for job in jobs(ledger):
         ledger.started(job.trial)
@@ -213,7 +214,7 @@ def test_what_ran_is_handed_out_first_after_a_crash(
 ) -> None:
     plan = searched(make_plan)
     begin(store, plan)
-    before = Ledger(plan, store, some(), tmp_path)
+    before = Ledger(plan, store, some(), Storage(tmp_path))
     one, two, three, four = jobs(before)
     for job in (one, four):
         before.started(job.trial)
@@ -221,7 +222,7 @@ def test_what_ran_is_handed_out_first_after_a_crash(
     before.ended(one.trial, complete(0.8))
 
     listed = some()
-    ledger = Ledger(plan, store, listed, tmp_path)
+    ledger = Ledger(plan, store, listed, Storage(tmp_path))
     kept = ledger.take_up(reader.trials("toy"))
     assert kept == {"0000": ({"method.mask_rate": 0.1}, None), "0001": ({"method.mask_rate": 0.2}, None)}
     listed.restore(kept)
@@ -237,11 +238,11 @@ def test_known_trials_that_a_crash_kept_from_the_results_are_added(
 ) -> None:
     plan = make_plan(GRID)
     begin(store, plan)
-    ledger = Ledger(plan, store, Known(plan), tmp_path)
+    ledger = Ledger(plan, store, Known(plan), Storage(tmp_path))
     assert ledger.take_up(reader.trials("toy")) == {}
     ledger.enter_known()
     assert len(reader.trials("toy")) == len(jobs(ledger)) == 4
-    again = Ledger(plan, store, Known(plan), tmp_path)
+    again = Ledger(plan, store, Known(plan), Storage(tmp_path))
     again.take_up(reader.trials("toy"))
     again.enter_known()
     assert len(reader.trials("toy")) == len(jobs(again)) == 4
@@ -253,7 +254,7 @@ def test_equal_trials_of_two_cells_keep_folders_of_their_own(
     plan = searched(make_plan, "seeds=[0]")
     begin(store, plan)
     same = Listed(Configuration("0000", {"method.mask_rate": 0.3}), Configuration("0001", {}))
-    ledger = Ledger(plan, store, same, tmp_path)
+    ledger = Ledger(plan, store, same, Storage(tmp_path))
     one, two = jobs(ledger)
     assert two.trial == f"{one.trial}-2"
     assert [row.folder for row in reader.trials("toy")] == [str(tmp_path / name) for name in (one.trial, two.trial)]
@@ -263,7 +264,7 @@ def test_the_user_hears_of_failures_and_warnings(make_plan: MakePlan, store: Sto
     said: list[str] = []
     plan = make_plan("")
     begin(store, plan)
-    ledger = Ledger(plan, store, Known(plan), tmp_path, say=said.append)
+    ledger = Ledger(plan, store, Known(plan), Storage(tmp_path), say=said.append)
     ledger.enter_known()
     (job,) = jobs(ledger)
     ledger.started(job.trial)
@@ -276,12 +277,12 @@ def test_resuming_tries_the_failed_trials_of_a_grid_again_and_a_searchs_not(
 ) -> None:
     plan = make_plan(GRID)
     begin(store, plan)
-    first = Ledger(plan, store, Known(plan), tmp_path)
+    first = Ledger(plan, store, Known(plan), Storage(tmp_path))
     first.enter_known()
     for number, job in enumerate(jobs(first)):
         first.started(job.trial)
         first.ended(job.trial, End("failed", error="no memory") if number == 1 else complete(0.9))
-    again = Ledger(plan, store, Known(plan), tmp_path)
+    again = Ledger(plan, store, Known(plan), Storage(tmp_path))
     again.take_up(reader.trials("toy"))
     again.enter_known()
     (job,) = jobs(again)
@@ -291,7 +292,7 @@ def test_resuming_tries_the_failed_trials_of_a_grid_again_and_a_searchs_not(
     assert [row.state for row in reader.trials("toy")] == ["complete"] * 4
 
     rows = [replace(row, state="failed") for row in reader.trials("toy")]
-    search = Ledger(searched(make_plan), store, some(0), tmp_path / "other")
+    search = Ledger(searched(make_plan), store, some(0), Storage(tmp_path / "other"))
     search.take_up(rows)
     assert jobs(search) == []
 
@@ -301,7 +302,7 @@ def test_what_a_trial_says_after_its_end_is_dropped(
 ) -> None:
     plan = make_plan(GRID)
     begin(store, plan)
-    ledger = Ledger(plan, store, Known(plan), tmp_path)
+    ledger = Ledger(plan, store, Known(plan), Storage(tmp_path))
     ledger.enter_known()
     job = jobs(ledger)[0]
     ledger.started(job.trial)

@@ -11,8 +11,9 @@ from filelock import FileLock
 
 from limbeck.cluster import worker as module
 from limbeck.cluster.engine import Engine
+from limbeck.cluster.hearing import saying
 from limbeck.cluster.messages import Ready, Refused, request_stop
-from limbeck.cluster.worker import Setup, _above, attempt, make_ready, read_spec, report_of, saying
+from limbeck.cluster.worker import Setup, _above, attempt, make_ready, read_spec, report_of
 from limbeck.errors import Problem, UserError
 from limbeck.plan import Plan
 from limbeck.training import Progress, Result, Worker

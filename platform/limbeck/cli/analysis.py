@@ -231,7 +231,8 @@ def _confirm(arguments: argparse.Namespace) -> int:
     from limbeck.cluster.sweep import Site, run_sweep
 
     where = places(arguments)
-    site = Site(where.folder, where.database, cache().root, arguments.address)
+    home = where.storage()
+    site = Site(home.folder, where.database, cache().root, arguments.address, home.uri)
     result = run_sweep(plan, site)
     if result.state == "interrupted":
         return result.exit_code

@@ -46,7 +46,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from limbeck.cluster.doctor import Place, examine
 
     where = places(arguments)
-    place = Place(where.folder.absolute(), where.database, cache().root, arguments.address, plan)
+    home = where.storage()
+    place = Place(home.folder, where.database, cache().root, arguments.address, plan, home.uri)
     return show(examine(place))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.cli.places import Commands, Places, add_command, add_places, cache, places, reader
 from limbeck.errors import Problem, UserError, did_you_mean
+from limbeck.storage import fetched
 
 if TYPE_CHECKING:
     from limbeck.export import Confirmation, Facts
@@ -126,10 +127,18 @@ def _named(results: "Reader", sweep: "SweepRow", wanted: str) -> "TrialRow":
 
 
 def _student(row: "TrialRow", where: Places) -> Path:
-    """Return the trial's student; a home that was moved is found by its place in it."""
+    """Return the trial's student; a home that was moved is found by its place in it.
+
+    From an object store only what lies in the home that was given is fetched: the database may be somebody else's.
+    """
+    if "://" in where.home:
+        return fetched(where.storage(), row.sweep, row.trial)
     noted = Path(row.folder) / "student" if row.folder else None
     if noted is not None and noted.is_dir():
         return noted
+    if row.folder and "://" in row.folder:
+        home = row.folder.removesuffix(f"/{row.sweep}/{row.trial}")
+        raise UserError(Problem("--home", f"the student lies in an object store: give --home {home}"))
     return where.folder / row.sweep / row.trial / "student"
 
 

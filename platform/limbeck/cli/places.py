@@ -11,6 +11,7 @@ from limbeck.errors import Problem, UserError
 
 if TYPE_CHECKING:
     from limbeck.cache import Cache
+    from limbeck.storage import Storage
     from limbeck.store import Reader
 
 Commands = Any
@@ -50,6 +51,12 @@ class Places:
         if "://" in self.home:
             raise UserError(Problem("--home", f"{self.home} is not a local folder, and this command needs one"))
         return Path(self.home)
+
+    def storage(self) -> "Storage":
+        """Return the home as a storage. UserError: it can be none."""
+        from limbeck.storage import storage_at
+
+        return storage_at(self.home, cache().root)
 
 
 def places(arguments: argparse.Namespace) -> Places:
@@ -100,7 +107,9 @@ def add_command(commands: Commands, name: str, help: str, run: Any, examples: Se
 def add_home(parser: argparse.ArgumentParser) -> None:
     """Add `--home`, for a command that leaves the database alone."""
     parser.set_defaults(database=None)
-    parser.add_argument("--home", metavar="DIR", help="where runs are kept (default ./runs; LIMBECK_HOME)")
+    parser.add_argument(
+        "--home", metavar="DIR", help="where runs are kept, a folder or s3://bucket/path (default ./runs; LIMBECK_HOME)"
+    )
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:

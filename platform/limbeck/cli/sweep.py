@@ -49,7 +49,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from limbeck.cluster.sweep import Site, run_sweep
     from limbeck.store import open_reader
 
-    site = Site(where.folder, where.database, cache().root, arguments.address)
+    home = where.storage()
+    site = Site(home.folder, where.database, cache().root, arguments.address, home.uri)
     result = run_sweep(plan, site, resume=bool(arguments.resume))
     if result.state == "interrupted":
         return result.exit_code

@@ -19,6 +19,7 @@ from limbeck.errors import UserError
 from limbeck.misfits import plan_misfits
 from limbeck.models import check_same_vocabulary, load_tokenizer
 from limbeck.plan import Plan
+from limbeck.storage import Storage
 from limbeck.store import StoreError
 from limbeck.store.database import Address
 from limbeck.store.health import database_state
@@ -38,6 +39,13 @@ class Place:
     address: str | None
     """Of a Ray cluster to connect to; None starts Ray on this machine."""
     plan: Plan | None
+    uri: str = ""
+    """Of an object store that holds the runs."""
+
+    @property
+    def storage(self) -> Storage:
+        """The home, wherever it is."""
+        return Storage(self.home, self.uri)
 
 
 def examine(place: Place) -> Iterator[Finding]:
@@ -93,6 +101,9 @@ def _disks(place: Place) -> Iterator[Finding]:
     for name, folder in (("home", place.home), ("cache", place.cache_root)):
         check_disk(folder)
         yield Finding("disk", f"{name} {folder} can be written")
+    if place.uri:
+        place.storage.check()
+        yield Finding("storage", f"{place.uri} can be written")
 
 
 def _database(url: str) -> Iterator[Finding]:
@@ -155,8 +166,8 @@ def _cluster(place: Place) -> Iterator[Finding]:
             yield Finding("token", f"the cluster at {place.address} takes connections without one", session.OPEN)
         if place.plan is not None:
             yield from _guarded("resources", lambda: _resources(place.plan, resources))
-        sights = probe.ask_nodes(place.home, place.database, probe.where_trials_run(living))
-        yield from probe.findings(place.home, sights, probe.versions())
+        sights = probe.ask_nodes(place.storage, place.database, probe.where_trials_run(living))
+        yield from probe.findings(place.storage.shown(place.home), sights, probe.versions())
 
 
 def _resources(plan: Any, nodes: list[Any]) -> Iterator[Finding]:

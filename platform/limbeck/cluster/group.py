@@ -1,9 +1,9 @@
 """A trial over several Ray Train workers: each sees its share of every batch, and gradients are averaged."""
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor
 
+from limbeck.cluster.hearing import saying
 from limbeck.cluster.messages import End, Ready, Refused, Said, packed, stop_requested
 from limbeck.cluster.mishaps import disk_is_full, no_room
-from limbeck.cluster.worker import DEATHS_FORGIVEN, Setup, attempt, failed, make_ready, read_spec, report_of, saying
+from limbeck.cluster.worker import DEATHS_FORGIVEN, Setup, attempt, failed, make_ready, read_spec, report_of
 from limbeck.worker import Progress, Worker
 
 _BUCKET_BYTES = 25 * 2**20
@@ -37,7 +38,10 @@ def train_in_group(setup: Setup, folder: Path) -> End | Refused:
         try:
             told: End | Refused = _fit(_loop, {"setup": setup, "folder": folder}, setup, setup.workers, folder)
         except TrainingFailedError as error:
-            if _process_died(error) and (deaths := deaths + 1) <= DEATHS_FORGIVEN:
+            died = _died(error)
+            # As Tune has it: a machine that its owner took back is nobody's fault.
+            deaths += not all(one.preempted for one in died)
+            if died and deaths <= DEATHS_FORGIVEN:
                 line = f"trial {folder.name}: a worker's process died; all go on from the last checkpoint"
                 tune.report(packed(Said(line)))
                 continue
@@ -62,12 +66,12 @@ def _fit(loop: Callable[[dict[str, Any]], Any], config: dict[str, Any], setup: S
         loop,
         train_loop_config=config,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(setup.gpus), resources_per_worker=resources),
-        run_config=RunConfig(name="train", storage_path=str(scratch), callbacks=[TuneReportCallback()]),
+        run_config=RunConfig(name="train", storage_path=setup.storage.shown(scratch), callbacks=[TuneReportCallback()]),
     )
     try:
         return trainer.fit().return_value
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        setup.storage.remove(scratch)
 
 
 def _ready_loop(config: dict[str, Any]) -> Ready | Refused:
@@ -75,10 +79,11 @@ def _ready_loop(config: dict[str, Any]) -> Ready | Refused:
         return make_ready(config["setup"], config["config"])
 
 
-def _process_died(error: TrainingFailedError) -> bool:
-    """Say whether a worker ended without a word: what the others raise then is that they lost it."""
+def _died(error: TrainingFailedError) -> list[RayActorError]:
+    """Return the ends of workers that ended without a word: what the others raise then is that they lost them."""
     failures = error.worker_failures.values() if isinstance(error, ray.train.WorkerGroupError) else ()
-    return any(isinstance(getattr(failure, "health_check_failure", None), RayActorError) for failure in failures)
+    ends = [getattr(failure, "health_check_failure", None) for failure in failures]
+    return [end for end in ends if isinstance(end, RayActorError)]
 
 
 def _first_cause(error: Exception) -> BaseException:
@@ -91,9 +96,9 @@ def _first_cause(error: Exception) -> BaseException:
 
 def _loop(config: dict[str, Any]) -> End | Refused:
     """One worker's part of a trial; what rank 0 returns is the trial's end."""
-    setup, folder = config["setup"], config["folder"]
-    spec = read_spec(folder)
     context = ray.train.get_context()
+    setup, folder = _own_copy(config["setup"], config["folder"], context.get_world_rank())
+    spec = read_spec(folder, setup.storage)
     torch.set_num_threads(setup.threads)
 
     def report(progress: Progress) -> None:
@@ -107,11 +112,20 @@ def _loop(config: dict[str, Any]) -> End | Refused:
         average=average,
         gather=gather,
         report=report,
-        should_stop=_agreed(lambda: stop_requested(folder), get_device()),
+        should_stop=_agreed(lambda: stop_requested(folder, setup.storage), get_device()),
         clock=time.perf_counter,
         graph=setup.graph,
     )
     return attempt(setup, spec, worker)
+
+
+def _own_copy(setup: Setup, folder: Path, rank: int) -> tuple[Setup, Path]:
+    """Where folders are copies, workers on one node must not share one: give each but the first another place."""
+    storage = setup.storage
+    if rank == 0 or not storage.remote:
+        return setup, folder
+    aside = replace(storage, folder=storage.folder / f".rank-{rank}")
+    return replace(setup, storage=aside), aside.folder / folder.relative_to(storage.folder)
 
 
 def average(tensors: Sequence[Tensor]) -> None:

@@ -17,6 +17,7 @@ from limbeck.cluster.messages import End, Report, request_stop
 from limbeck.cluster.spool import PatientStore
 from limbeck.cluster.study import Verdict
 from limbeck.plan import Plan
+from limbeck.storage import Storage
 from limbeck.store import NewTrial, Outcome, Store, TrialRow
 from limbeck.store.rows import ENDED
 
@@ -74,14 +75,15 @@ class Ledger:
         plan: Plan,
         store: Store | PatientStore,
         configurations: Configurations,
-        folder: Path,
+        storage: Storage,
         halving: Halving | None = None,
         say: Callable[[str], None] = log.info,
     ) -> None:
+        """`storage` is the sweep's own part of its home."""
         self._plan = plan
         self._store = store
         self._configurations = configurations
-        self._folder = folder
+        self._storage = storage
         self._halving = halving
         self._say = say
         self._entries: dict[str, _Entry] = {}
@@ -101,7 +103,7 @@ class Ledger:
         Returns every configuration's values, and its verdict where all its trials have ended.
         """
         for row in rows:
-            folder = self._folder / row.trial
+            folder = self._storage.folder / row.trial
             entry = self._enter(Job(row.trial, row.cell, row.seed, row.values, row.spec, folder))
             entry.values = _objective_values(self._plan, row.objective)
             entry.updates = row.updates
@@ -142,7 +144,7 @@ class Ledger:
         if not self._queue:
             return None
         job = self._entries[self._queue.popleft()].job
-        _write_trial_file(self._plan.name, job)
+        _write_trial_file(self._plan.name, job, self._storage)
         return job
 
     def _admit(self, wanted: Sequence[tuple[Configuration, int]]) -> list[str]:
@@ -154,11 +156,12 @@ class Ledger:
                 continue
             spec = self._plan.spec(configuration.values, seed)
             trial = self._free_name(spec.id)
-            folder = self._folder / trial
+            folder = self._storage.folder / trial
             dumped = spec.model_dump(mode="json")
             self._enter(Job(trial, configuration.name, seed, configuration.values, dumped, folder))
             number = len(self._entries) - 1
-            new.append(NewTrial(trial, number, configuration.name, seed, configuration.values, dumped, str(folder)))
+            at = self._storage.shown(folder)
+            new.append(NewTrial(trial, number, configuration.name, seed, configuration.values, dumped, at))
         if new:
             self._store.add_trials(self._plan.name, new)
         self._queue.extend(row.trial for row in new)
@@ -198,7 +201,7 @@ class Ledger:
             report.examples,
         )
         if self._halving and entry.values and not self._halving.goes_on(trial, report.share, entry.values[0]):
-            request_stop(entry.job.folder)
+            request_stop(entry.job.folder, self._storage)
 
     def ended(self, trial: str, end: End) -> None:
         """A trial ended; with the last seed of its configuration the search learns how that did."""
@@ -231,9 +234,11 @@ class Ledger:
 
     def _keep_predictions(self, job: Job, end: End) -> None:
         folder = job.folder / "predictions"
+        self._storage.fetch(folder)
         found = {path.stem: np.load(path, allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
         mine = {split: array for split, array in found.items() if not split.startswith((_TEACHER, _GOLD))}
         self._store.add_predictions(self._plan.name, job.trial, mine, task=end.task, teacher=end.teacher)
+        self._storage.leave(job.folder)
         reference = (end.task or "", end.teacher or "")
         if all(reference) and reference not in self._references:
             gold, teacher = (_with_prefix(found, prefix) for prefix in (_GOLD, _TEACHER))
@@ -291,10 +296,8 @@ def verdict_of(entries: Iterable[_Entry], objectives: int) -> Verdict | None:
     return Verdict("failed") if broken else Verdict("complete", means, updates)
 
 
-def _write_trial_file(sweep: str, job: Job) -> None:
+def _write_trial_file(sweep: str, job: Job, storage: Storage) -> None:
     """Leave in the folder what the trial is, for the worker that runs it and for whoever finds the folder."""
     job.folder.mkdir(parents=True, exist_ok=True)
     facts = {"sweep": sweep, "trial": job.trial, "cell": job.cell, "seed": job.seed, "values": dict(job.values)}
-    work = job.folder / f".{TRIAL_FILE}"
-    work.write_text(json.dumps({**facts, "spec": job.spec}, indent=1))
-    work.rename(job.folder / TRIAL_FILE)
+    storage.write_text(job.folder / TRIAL_FILE, json.dumps({**facts, "spec": job.spec}, indent=1))

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from limbeck.storage import HERE, Storage
+
 EndState = Literal["complete", "stopped", "failed"]
 STOP = "stop"
 """A file of this name in a trial's folder asks the trial to stop at its next evaluation."""
@@ -79,11 +81,11 @@ def unpacked(result: Mapping[str, Any]) -> Message | None:
     return _KINDS[raw["kind"]](**{name: value for name, value in raw.items() if name != "kind"})
 
 
-def request_stop(folder: Path) -> None:
+def request_stop(folder: Path, storage: Storage = HERE) -> None:
     """Ask the trial in `folder` to stop."""
-    (folder / STOP).touch()
+    storage.write_text(folder / STOP, "")
 
 
-def stop_requested(folder: Path) -> bool:
+def stop_requested(folder: Path, storage: Storage = HERE) -> bool:
     """Say whether the trial in `folder` was asked to stop."""
-    return (folder / STOP).exists()
+    return storage.exists(folder / STOP)

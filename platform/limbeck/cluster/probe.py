@@ -4,7 +4,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import limbeck
 from limbeck.cluster.slots import LEAST_FREE_BYTES
 from limbeck.errors import Problem, UserError
+from limbeck.storage import Storage, reason
 
 LIBRARIES = ("ray", "torch", "transformers", "optuna")
 """What trials and the driver must have alike: messages between them, and numbers, depend on it."""
@@ -58,28 +59,28 @@ def versions() -> dict[str, str]:
     return found
 
 
-def look(home: str, folder: str, word: str, node: str, database: str | None) -> Sight:
+def look(storage: Storage, folder: Path, word: str, node: str, database: str | None) -> Sight:
     """Look around on one node: read what the driver wrote below `folder`, and leave a file of this node's there.
 
     `database` is asked only where it is a server: a file belongs to the driver alone.
     """
     return Sight(
-        storage=_storage(Path(folder), word, node),
+        storage=_storage(storage, folder, word, node),
         database=_database(database) if database else "",
-        free_bytes=shutil.disk_usage(home).free if Path(home).is_dir() else 0,
+        free_bytes=shutil.disk_usage(storage.folder).free if storage.folder.is_dir() else 0,
         versions=versions(),
     )
 
 
-def _storage(folder: Path, word: str, node: str) -> str:
+def _storage(storage: Storage, folder: Path, word: str, node: str) -> str:
     try:
-        if (folder / _DRIVER).read_text() != word:
+        if storage.read_text(folder / _DRIVER) != word:
             return "it sees another folder under this name"
-        (folder / node).write_text(word)
+        storage.write_text(folder / node, word)
     except FileNotFoundError:
         return "it does not see what the driver writes there"
     except OSError as error:
-        return f"it cannot write there ({error.strerror})"
+        return f"it cannot write there ({reason(error)})"
     return ""
 
 
@@ -94,22 +95,23 @@ def _database(url: str) -> str:
     return ""
 
 
-def ask_nodes(home: Path, database: str, nodes: Sequence[Mapping[str, Any]]) -> dict[str, Sight]:
+def ask_nodes(storage: Storage, database: str, nodes: Sequence[Mapping[str, Any]]) -> dict[str, Sight]:
     """Return what each node tells, by its address. `nodes` as `ray.nodes()` lists them; Ray must be connected.
 
-    UserError: the driver itself cannot write below `home`.
+    UserError: the driver itself cannot write there.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     server = None if database.startswith("sqlite") else database
     word = uuid.uuid4().hex
-    folder = home / f".probe-{word[:8]}"
+    folder = storage.folder / f".probe-{word[:8]}"
     try:
         folder.mkdir(parents=True)
-        (folder / _DRIVER).write_text(word)
+        storage.write_text(folder / _DRIVER, word)
     except OSError as error:
-        raise UserError(Problem(str(home), f"runs cannot be kept here: {error.strerror}")) from None
+        where = storage.shown(storage.folder)
+        raise UserError(Problem(where, f"runs cannot be kept here: {reason(error)}")) from None
     try:
         task = ray.remote(look)
         refs = {
@@ -117,16 +119,17 @@ def ask_nodes(home: Path, database: str, nodes: Sequence[Mapping[str, Any]]) -> 
                 num_cpus=0,
                 max_retries=0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            ).remote(str(home), str(folder), word, node["NodeID"], server)
+            ).remote(storage, folder, word, node["NodeID"], server)
             for node in nodes
         }
         ray.wait(list(refs.values()), num_returns=len(refs), timeout=_NODE_SECONDS)
-        return {_name(node): _answer(refs[node["NodeID"]], folder / node["NodeID"], word) for node in nodes}
+        told = {node["NodeID"]: _answer(refs[node["NodeID"]]) for node in nodes}
+        return {_name(node): _seen(told[node["NodeID"]], storage, folder / node["NodeID"], word) for node in nodes}
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        storage.remove(folder)
 
 
-def _answer(ref: Any, left: Path, word: str) -> Sight:
+def _answer(ref: Any) -> Sight:
     import ray
 
     try:
@@ -136,9 +139,14 @@ def _answer(ref: Any, left: Path, word: str) -> Sight:
     except (ray.exceptions.RayError, ImportError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return Sight(lost=lines[-1])
-    if not sight.storage and not (left.is_file() and left.read_text() == word):
-        return Sight("the driver does not see what it writes there", sight.database, sight.free_bytes, sight.versions)
     return sight
+
+
+def _seen(sight: Sight, storage: Storage, left: Path, word: str) -> Sight:
+    """Look for what a node says it has written."""
+    if sight.storage or sight.lost or (storage.exists(left) and storage.read_text(left) == word):
+        return sight
+    return replace(sight, storage="the driver does not see what it writes there")
 
 
 def _name(node: Mapping[str, Any]) -> str:
@@ -150,7 +158,7 @@ def where_trials_run(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, An
     return [node for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
 
 
-def findings(home: Path, sights: Mapping[str, Sight], mine: Mapping[str, str]) -> list[Finding]:
+def findings(home: str, sights: Mapping[str, Sight], mine: Mapping[str, str]) -> list[Finding]:
     """Return what the nodes' answers mean: one line a subject where all is well, one a node where it is not.
 
     `mine` are the driver's own versions.
@@ -162,8 +170,10 @@ def findings(home: Path, sights: Mapping[str, Sight], mine: Mapping[str, str]) -
     return [*found, *_subjects(home, answers, mine, all_of)] if answers else found
 
 
-def _subjects(home: Path, sights: Mapping[str, Sight], mine: Mapping[str, str], all_of: str) -> list[Finding]:
+def _subjects(home: str, sights: Mapping[str, Sight], mine: Mapping[str, str], all_of: str) -> list[Finding]:
     shared = f"mount one storage at {home} on every node, or give a --home that lies on one"
+    if "://" in home:
+        shared = "give every node the store's keys (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) and a way to it"
     reach = "open the way from that node to the database, and set PGPASSWORD or PGPASSFILE there"
     storage = [Finding("storage", f"{node}: {home}: {s.storage}", shared) for node, s in sights.items() if s.storage]
     database = [Finding("database", f"{node}: {s.database}", reach) for node, s in sights.items() if s.database]
@@ -175,7 +185,7 @@ def _subjects(home: Path, sights: Mapping[str, Sight], mine: Mapping[str, str], 
     ]
 
 
-def _disk(home: Path, sights: Mapping[str, Sight]) -> list[Finding]:
+def _disk(home: str, sights: Mapping[str, Sight]) -> list[Finding]:
     least = min((sight.free_bytes for sight in sights.values() if not sight.storage), default=0)
     if least >= LEAST_FREE_BYTES:
         return [Finding("disk", f"{home}: {least / _GIB:.0f} GiB free")]
@@ -192,11 +202,12 @@ def _versions(sights: Mapping[str, Sight], mine: Mapping[str, str], all_of: str)
     return found or [Finding("versions", f"{all_of}: {', '.join(f'{name} {here}' for name, here in mine.items())}")]
 
 
-def check(home: Path, database: str) -> None:
+def check(storage: Storage, database: str) -> None:
     """Ask all nodes that run trials. UserError: some of them could not; Ray must be connected."""
     import ray
 
-    refuse(findings(home, ask_nodes(home, database, where_trials_run(ray.nodes())), versions()))
+    sights = ask_nodes(storage, database, where_trials_run(ray.nodes()))
+    refuse(findings(storage.shown(storage.folder), sights, versions()))
 
 
 def refuse(found: Sequence[Finding]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from limbeck.misfits import plan_misfits
 from limbeck.onnx_graph import require_onnx
 from limbeck.plan import Plan, parse_plan
 from limbeck.sections import needs_graph
+from limbeck.storage import Storage
 from limbeck.store import (
     DatabaseMissingError,
     NewSweep,
@@ -42,6 +44,8 @@ from limbeck.store import (
 from limbeck.store.health import database_state
 
 _ANSWER_SECONDS = 2.0
+_DEAD_SECONDS = 90.0
+"""A driver that was silent for three heartbeats counts as dead."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,13 @@ class Site:
     cache_root: Path
     address: str | None = None
     """Of a Ray cluster; None starts Ray on this machine."""
+    uri: str = ""
+    """Of an object store that holds the runs; `home` is then where each node keeps copies of what is at work."""
+
+    @property
+    def storage(self) -> Storage:
+        """The home, wherever it is."""
+        return Storage(self.home, self.uri)
 
 
 @dataclass(frozen=True)
@@ -88,8 +99,9 @@ def run_sweep(
     console = console or Console(stderr=True, highlight=False)
     site = replace(site, home=site.home.absolute(), cache_root=site.cache_root.absolute())
     check_disk(site.home)
+    site.storage.check()
     with _only_driver(site.home / plan.name, plan.name):
-        rows = _earlier(plan, site.database) if resume else None
+        rows = _earlier(plan, site) if resume else None
         if not resume:
             _refuse_taken(plan.name, site.database)
             if problems := plan_misfits(plan, Cache(site.cache_root)):
@@ -97,9 +109,14 @@ def run_sweep(
         return _Sweep(plan, site, console, engine).run(rows)
 
 
-def _earlier(plan: Plan, database: str) -> list[TrialRow]:
-    with open_reader(database) as reader:
-        reader.sweep(plan.name)
+def _earlier(plan: Plan, site: Site) -> list[TrialRow]:
+    with open_reader(site.database) as reader:
+        sweep = reader.sweep(plan.name)
+        silent = (datetime.now(UTC) - sweep.updated).total_seconds()
+        # An object store has no locks: a driver on another machine is known by its heartbeat alone.
+        if site.uri and sweep.state == "running" and silent < _DEAD_SECONDS:
+            what = f"it was heard of {silent:.0f} s ago, so another process may be running it; if that one has died, "
+            raise UserError(Problem(plan.name, f"{what}try again in {_DEAD_SECONDS - silent:.0f} s"))
         return reader.trials(plan.name)
 
 
@@ -130,7 +147,7 @@ class _Sweep:
 
     def __init__(self, plan: Plan, site: Site, console: Console, engine: Engine) -> None:
         self.plan, self.site, self.console, self.engine = plan, site, console, engine
-        self.folder = site.home / plan.name
+        self.storage = site.storage.below(plan.name)
         self.recorded = False
         """Whether the sweep stands in the results."""
         self.heard: list[str] = []
@@ -148,7 +165,7 @@ class _Sweep:
             self._configurations() as configurations,
         ):
             store = PatientStore(database, self.spool)
-            ledger = Ledger(self.plan, store, configurations, self.folder, self._halving(rows or ()), self.say)
+            ledger = Ledger(self.plan, store, configurations, self.storage, self._halving(rows or ()), self.say)
             if rows is not None:
                 self.recorded = True
                 configurations.restore(ledger.take_up(rows))
@@ -165,16 +182,19 @@ class _Sweep:
         cluster, limits = plan.cluster, tuple(plan.limits.items())
         if graph := needs_graph([*plan.objectives, *plan.limits]):
             require_onnx()
-        setup = Setup(self.engine, self.site.cache_root, cluster.workers, cluster.cpus, cluster.gpus, limits, graph)
+        resources = (cluster.workers, cluster.cpus, cluster.gpus)
+        setup = Setup(self.engine, self.site.cache_root, *resources, limits, graph, self.storage)
         with session.connected(self.site.address), Board(self.console, next(iter(plan.objectives))) as board:
             nodes = session.nodes()
             if not ours:
-                probe.check(self.site.home, self.site.database)
+                probe.check(self.site.storage, self.site.database)
             at_once = min(slots(cluster, nodes), plan.trials)
             specs = tuple(spec.model_dump_json() for spec in shared_specs(plan))
             # On a machine of our own nothing else runs yet, and an actor without CPUs may use them.
             in_worker = bool(cluster.workers and (cluster.gpus or not ours))
-            opening = Opening(specs, preparing_threads(plan, nodes, ours=ours), in_worker, self.folder / ".tune")
+            opening = Opening(
+                specs, preparing_threads(plan, nodes, ours=ours), in_worker, self.storage.folder / ".tune"
+            )
 
             def opened() -> None:
                 self._record(store, ledger, {"prepared": self.heard, "trials_at_once": at_once, "nodes": len(nodes)})

@@ -1,6 +1,5 @@
 """The run of Ray Tune under a sweep."""
 
-import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCa
 
     Raises what the callback's listeners raised, and nothing for trials that fail.
     """
-    shutil.rmtree(opening.folder, ignore_errors=True)
+    setup.storage.remove(opening.folder)
     opening.folder.mkdir(parents=True)
 
     def trainable(config: dict[str, Any]) -> None:
@@ -61,7 +60,7 @@ def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCa
             max_failures=DEATHS_FORGIVEN,
             raise_on_failed_trial=False,
             callbacks=[callback],
-            storage_path=str(opening.folder),
+            storage_path=setup.storage.shown(opening.folder),
             trial_dirname_creator=_short_name,
             verbose=0,
         )
@@ -70,7 +69,7 @@ def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCa
             raise
         raise callback.error from None
     finally:
-        shutil.rmtree(opening.folder, ignore_errors=True)
+        setup.storage.remove(opening.folder)
 
 
 def _short_name(trial: Any) -> str:

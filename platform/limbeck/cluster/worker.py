@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,17 +22,21 @@ from ray.train.torch import TorchTrainer
 
 from limbeck.cache import Cache
 from limbeck.cluster.engine import Engine, Stock
+from limbeck.cluster.hearing import hear, saying, warnings_kept
 from limbeck.cluster.messages import End, Ready, Refused, Report, Said, packed, stop_requested
 from limbeck.cluster.mishaps import disk_is_full, no_room
 from limbeck.errors import UserError
 from limbeck.memory import give_back
+from limbeck.storage import HERE, Storage, Trail, reason
 from limbeck.trial import TrialSpec
-from limbeck.worker import Progress, Result, TrialFailed, Worker
+from limbeck.worker import RESULT, Progress, Result, TrialFailed, Worker
 
 log = logging.getLogger(__name__)
 _LOCK_SECONDS = 60.0
 _LOG_LINES = 50
 _POLL_SECONDS = 0.05
+_ASK_SECONDS = 1.0
+"""How often an object store is asked: a question costs money there."""
 _READY = "ready"
 DEATHS_FORGIVEN = 3
 """How often a trial's process may die (killed, out of memory, a lost node) before the trial counts as failed."""
@@ -54,6 +58,8 @@ class Setup:
     """Largest values of what is known of a student before it trains."""
     graph: bool = False
     """Whether students are timed in ONNX Runtime, too."""
+    storage: Storage = HERE
+    """What the trials' folders lie in."""
 
     @property
     def threads(self) -> int:
@@ -83,8 +89,8 @@ def run_job(config: Mapping[str, Any], setup: Setup) -> None:
         elif "specs" in config:
             _open(folder, setup, config)
         else:
-            while not (folder / _READY).exists():
-                time.sleep(_POLL_SECONDS)
+            while not setup.storage.exists(folder / _READY):
+                time.sleep(_ASK_SECONDS if setup.storage.remote else _POLL_SECONDS)
             # Tune prints a line about a job that never reported.
             tune.report({"waited": True})
     give_back()
@@ -105,8 +111,8 @@ def _open(folder: Path, setup: Setup, config: Mapping[str, Any]) -> None:
         tune.report(packed(told))
     finally:
         # The driver clears the folder when it gives up.
-        with suppress(FileNotFoundError):
-            (folder / _READY).touch()
+        with suppress(OSError):
+            setup.storage.write_text(folder / _READY, "")
 
 
 def make_ready(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
@@ -130,13 +136,13 @@ def _in_place(setup: Setup, folder: Path) -> End | Refused:
         worker = Worker(
             folder,
             report=lambda progress: tune.report(packed(report_of(progress, spec))),
-            should_stop=lambda: stop_requested(folder),
+            should_stop=lambda: stop_requested(folder, setup.storage),
             clock=time.perf_counter,
             graph=setup.graph,
         )
         return attempt(setup, spec, worker)
 
-    spec = read_spec(folder)
+    spec = read_spec(folder, setup.storage)
     torch.set_num_threads(setup.threads)
     result = TorchTrainer(loop, scaling_config=ScalingConfig(num_workers=0)).fit()
     told: End | Refused = result.return_value
@@ -164,6 +170,7 @@ def attempt(setup: Setup, spec: TrialSpec, worker: Worker) -> End | Refused:
         try:
             with alone(worker.folder) if worker.rank == 0 else nullcontext():
                 end = _train(setup, spec, worker)
+            setup.storage.leave(worker.folder)
         except (TrialFailed, UserError) as error:
             end = End("failed", error=str(error))
         except Exception as error:
@@ -179,16 +186,37 @@ def attempt(setup: Setup, spec: TrialSpec, worker: Worker) -> End | Refused:
 
 
 def _train(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
-    if stop_requested(worker.folder):
+    if stop_requested(worker.folder, setup.storage):
         return End("stopped")
+    trail = Trail(setup.storage, worker.folder)
+    trail.fetch()
     stock = _stock(setup)
     shared = stock.prepared(spec)
     if setup.limits and (reason := _above(setup.limits, setup.engine.sizes(spec, stock, dict(setup.limits)))):
         return End("stopped", error=reason)
-    result = setup.engine.train(spec, worker, stock)
+    first = worker.rank == 0
+    result = setup.engine.train(spec, _pushing(worker, trail) if first else worker, stock)
+    if first:
+        trail.push(RESULT)
     if result is None:
         return End("stopped")
     return _complete(result, shared.task.fingerprint, shared.teacher_key)
+
+
+def _pushing(worker: Worker, trail: Trail) -> Worker:
+    """Return the worker with a report that brings what lies in its folder, a checkpoint first of all, to the storage.
+
+    A store that is away for a while costs nothing: what could not be brought goes with the next evaluation's.
+    """
+
+    def report(progress: Progress) -> None:
+        try:
+            trail.push()
+        except OSError as error:
+            log.warning("the checkpoint at update %d stays on its node: %s", progress.updates, reason(error))
+        worker.report(progress)
+
+    return replace(worker, report=report)
 
 
 def _above(limits: Sequence[tuple[str, float]], sizes: Mapping[str, float]) -> str:
@@ -228,26 +256,12 @@ def _stock(setup: Setup) -> Stock:
 @cache
 def _warm_stock(engine: Engine, cache_root: Path, device: str) -> Stock:
     """This process's stock: the next trial in it finds everything loaded."""
-    return engine.stock(Cache(cache_root), torch.device(device), lambda line: _ears[-1](line))
+    return engine.stock(Cache(cache_root), torch.device(device), hear)
 
 
-_ears: list[Callable[[str], None]] = [log.info]
-"""Who hears what the stock says: it is made once, but each trial has a driver of its own to tell."""
-
-
-@contextmanager
-def saying(hear: Callable[[str], None]) -> Iterator[None]:
-    """Let `hear` have what the stock says meanwhile."""
-    _ears.append(hear)
-    try:
-        yield
-    finally:
-        _ears.remove(hear)
-
-
-def read_spec(folder: Path) -> TrialSpec:
+def read_spec(folder: Path, storage: Storage = HERE) -> TrialSpec:
     """Read what the driver left in a trial's folder."""
-    return TrialSpec.model_validate(json.loads((folder / "trial.json").read_text())["spec"])
+    return TrialSpec.model_validate(json.loads(storage.read_text(folder / "trial.json"))["spec"])
 
 
 def report_of(progress: Progress, spec: TrialSpec) -> Report:
@@ -267,32 +281,9 @@ def report_of(progress: Progress, spec: TrialSpec) -> Report:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Hold a trial's folder: a worker that outlived its driver for a moment must not write beside its successor."""
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
             yield
     except Timeout:
         raise OtherProcessError(f"{folder} has been in use by another process for {_LOCK_SECONDS:.0f} s") from None
-
-
-@contextmanager
-def warnings_kept() -> Iterator[list[str]]:
-    """Collect the package's warnings while a trial runs: nobody sees a worker's own output."""
-    lines: list[str] = []
-    handler = _Collector(lines.append)
-    package = logging.getLogger("limbeck")
-    package.addHandler(handler)
-    try:
-        yield lines
-    finally:
-        package.removeHandler(handler)
-
-
-class _Collector(logging.Handler):
-    """Hands every warning to a function."""
-
-    def __init__(self, take: Callable[[str], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._take = take
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._take(record.getMessage())
