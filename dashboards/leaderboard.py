@@ -63,11 +63,20 @@ def titles(frame: pd.DataFrame, sweep: SweepRow) -> dict[str, str]:
 
 
 def usual(frame: pd.DataFrame, every: Mapping[str, str]) -> list[str]:
-    """Return the columns shown unless others are chosen: what varies and what was found."""
-    left_out = {"cell", "updates", "error"}
+    """Return the columns shown unless others are chosen: what varies and what was found.
+
+    Where whole tables vary, the name of the configuration says it better.
+    """
+    settings = [name for name in every if name.startswith("value:") and not is_numeric(frame[name])]
+    tables = {name for name in settings if frame[name].map(_is_table).any()}
+    left_out = {"updates", "error", *(tables or {"cell"})}
     kept = [name for name in every if not name.startswith("metric:") and name not in left_out]
     same = {name for name in kept if name.startswith(("value:", "seed")) and frame[name].nunique(dropna=False) < 2}
     return [name for name in kept if name not in same]
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(words.unfolded(value), (dict, list))
 
 
 def shown(frame: pd.DataFrame, every: Mapping[str, str], columns: list[str], sweep: str) -> pd.DataFrame:

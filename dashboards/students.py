@@ -83,8 +83,8 @@ def _measured(place: int, sweep: SweepRow) -> pd.DataFrame:
         {
             "place": place,
             "cell": done["cell"],
-            "task": _varied(done, ("value:task.name", "value:task"), plan_text.named(base, "task") or sweep.task),
-            "method": _varied(done, ("value:method.name", "value:method"), plan_text.named(base, "method") or "?"),
+            "task": _varied(done, ("value:task", "value:task.name"), plan_text.named(base, "task") or sweep.task),
+            "method": _varied(done, ("value:method", "value:method.name"), plan_text.named(base, "method") or "?"),
             "layers": _varied(done, ("value:student.layers",), layers if isinstance(layers, int) else -1),
             "parameters": done["parameters"],
             "size": done[size].fillna(done["parameters"]) if size in done else done["parameters"],
@@ -94,11 +94,17 @@ def _measured(place: int, sweep: SweepRow) -> pd.DataFrame:
 
 
 def _varied(frame: pd.DataFrame, columns: Sequence[str], otherwise: object) -> pd.Series:
+    """Return what the last of the columns says that says anything; of a whole table its name."""
     values = pd.Series([otherwise] * len(frame), index=frame.index, dtype=object)
     for column in columns:
         if column in frame:
             values = frame[column].astype(object).where(frame[column].notna(), values)
-    return values
+    return values.map(_name, na_action="ignore")
+
+
+def _name(value: object) -> object:
+    found = words.unfolded(value)
+    return found.get("name", value) if isinstance(found, dict) else value
 
 
 def _kept(sweeps: Sequence[SweepRow], best: pd.DataFrame) -> dict[tuple[int, str], dict[str, Kept]]:

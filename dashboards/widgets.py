@@ -8,12 +8,15 @@ import streamlit as st
 import data
 import links
 import states
+from charts.style import Chart
 from limbeck.report import Column, Table, show, to_csv, to_json, to_latex, to_markdown
 from limbeck.store import SweepRow
 from words import literal
 
 WIDTH = 280
 """Of a box to choose from, in pixels."""
+ROW, HEADER, ROWS_SHOWN = 35, 38, 16
+"""Heights in a table, in pixels, and the rows it shows before one has to scroll."""
 BADGES = {
     "running": ("running", ":material/play_arrow:", "green"),
     "complete": ("complete", ":material/check:", "blue"),
@@ -78,13 +81,32 @@ def pick_from(name: str, title: str, options: Mapping[str, str], default: str | 
     return chosen
 
 
+def follow(live: bool) -> bool:
+    """Let the person hold a page still while something runs: a figure that is drawn anew forgets its zoom."""
+    told = "New results appear as they come. Switched off, figures stay as they are, also where you have zoomed in."
+    return live and st.toggle("Follow", value=True, key="follow", help=told)
+
+
+def show_chart(chart: Chart, key: str, alt: str) -> None:
+    """Show a figure; `alt` says what it shows to who does not see it."""
+    st.echarts_chart(chart.option, height=chart.height, key=key, alt=alt)
+
+
+def pick_point(chart: Chart, key: str, alt: str) -> str | None:
+    """Show a figure whose points can be chosen; return what the chosen one leads to."""
+    event = st.echarts_chart(chart.option, height=chart.height, key=key, on_select="rerun", alt=alt)
+    return chart.picked(event.selection.selected)
+
+
 def show_table(table: Table, key: str) -> None:
     """Show a table as the downloads print it."""
     columns = [column.key for column in table.columns]
     rows = [[_cell(value, column) for value, column in zip(row, table.columns, strict=True)] for row in table.rows]
     sides = {column: "right" if column.numeric else "left" for column in table.columns}
     config = {c.key: st.column_config.TextColumn(c.heading, alignment=side) for c, side in sides.items()}
-    st.dataframe(pd.DataFrame(rows, columns=columns), key=key, hide_index=True, column_config=config, alt=table.caption)
+    height = HEADER + ROW * min(len(rows), ROWS_SHOWN)
+    shown = pd.DataFrame(rows, columns=columns)
+    st.dataframe(shown, key=key, hide_index=True, height=height, column_config=config, alt=table.caption)
     for note in table.notes:
         st.caption(literal(note))
 

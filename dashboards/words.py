@@ -1,10 +1,10 @@
 """How things read: numbers with digits and units, times, and text from data that stays text."""
 
-import html
 import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -30,9 +30,9 @@ def literal(text: Any) -> str:
 
 
 def label(text: Any, longest: int = 60) -> str:
-    """Return text for a label in a chart, which reads a few HTML tags, cut to a length."""
+    """Return text for a label in a chart, on one line and cut to a length."""
     words = " ".join(str(text).split())
-    return html.escape(words if len(words) <= longest else words[: longest - 1] + "…", quote=False)
+    return words if len(words) <= longest else words[: longest - 1] + "…"
 
 
 def is_share(metric: str) -> bool:
@@ -111,10 +111,22 @@ def moment(time: datetime | None) -> str:
     return "–" if time is None else f"{time:%Y-%m-%d %H:%M} UTC"
 
 
+def unfolded(value: Any) -> Any:
+    """Return a setting's value: the frame of trials holds tables and lists as JSON, which can be told apart."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        with suppress(ValueError):
+            return json.loads(value)
+    return value
+
+
 def value_text(value: Any) -> str:
-    """Return a setting's value as one line."""
+    """Return a setting's value as one line; a table with a name, such as a method, begins with it."""
+    value = unfolded(value)
     if value is None:
         return "–"
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        rest = {name: part for name, part in value.items() if name != "name"}
+        return f"{value['name']} {json.dumps(rest, ensure_ascii=False)}" if rest else str(value["name"])
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, (bool, list, dict)):

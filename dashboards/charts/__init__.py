@@ -1,1 +1,1 @@
-"""Rows in, Plotly figures out. Nothing here knows Streamlit or the database."""
+"""Rows in, options of ECharts out. Nothing here knows Streamlit or the database."""

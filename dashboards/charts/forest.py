@@ -1,16 +1,19 @@
 """Estimates with their intervals, one a line; and how retention grows with size."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from charts.style import band, figure, percent_axis, reference_line
+from charts import style
+from charts.style import Chart, Option
 from limbeck.compare import ScalingCurve
 from palette import GREY, SERIES, colour, dash, symbol
 from words import label
+
+NAMES_SHARE = 0.26
+"""Of the width, for the names beside several panels."""
 
 
 @dataclass(frozen=True)
@@ -28,125 +31,120 @@ class Line:
     link: str | None = None
 
 
-def effects(lines: Sequence[Line], title: str) -> go.Figure:
+def effects(lines: Sequence[Line], title: str) -> Chart:
     """Return differences in percentage points around zero, first line on top."""
-    out = figure(title, height=130 + 44 * len(lines))
-    names = [label(line.name, 40) for line in lines]
+    series: list[Option] = []
     for strong, word in ((True, "adjusted p < 0.05"), (False, "not told from zero")):
-        part = [i for i, line in enumerate(lines) if line.mean is not None and line.strong is strong]
+        part = [(i, line) for i, line in enumerate(lines) if line.mean is not None and line.strong is strong]
         if part:
-            out.add_trace(_dots([lines[i] for i in part], [names[i] for i in part], word, strong))
-    for name, line in zip(names, lines, strict=True):
-        if line.mean is None:
-            out.add_annotation(
-                x=0, y=name, text=label(line.note), showarrow=False, font={"color": GREY}, xanchor="left"
-            )
-    reference_line(out, 0.0, "no difference", vertical=True)
-    out.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4])
-    return out
+            hue = SERIES[0] if strong else GREY
+            data = [
+                (*style.PERCENT.of([line.mean]), i, None, label(line.name), label(line.note, 120), signed(line.mean))
+                for i, line in part
+            ]
+            look = style.mark(hue, "circle", 12, filled=strong)
+            series.append(style.points(word, data, "{@[3]}: {@[5]} points<br>{@[4]}", look, z=3))
+            series.append(style.whiskers(word, reaches(part), hue))
+    empty = [(0, i, None, label(line.note)) for i, line in enumerate(lines) if line.mean is None]
+    if empty:
+        told = {"show": True, "formatter": "{@[3]}", "position": "right", "color": GREY}
+        look = {"symbol": "circle", "symbolSize": 0, "silent": True}
+        series.append(style.points("missing", empty, "", look, label=told))
+    series.append(style.reference_line(0.0, "no difference"))
+    names = style.names_axis([label(line.name, 60) for line in lines])
+    out = style.figure(style.axis(title), names, series, zoom=False, top=58)
+    shown = list(dict.fromkeys(one["name"] for one in series if one.get("name") not in (None, "missing")))
+    out["legend"]["data"] = shown
+    out["grid"]["right"] = 44
+    return Chart(out, 120 + 44 * len(lines))
 
 
-def _dots(lines: Sequence[Line], names: Sequence[str], word: str, strong: bool) -> go.Scatter:
-    hue = SERIES[0] if strong else GREY
-    x = [100 * (line.mean or 0.0) for line in lines]
-    return go.Scatter(
-        x=x,
-        y=names,
-        mode="markers",
-        name=word,
-        error_x=_whiskers(lines, 100.0, hue),
-        marker={
-            "size": 11,
-            "color": hue,
-            "symbol": "circle" if strong else "circle-open",
-            "line": {"width": 2, "color": hue},
-        },
-        customdata=[label(line.note, 120) for line in lines],
-        hovertemplate="%{y}: %{x:+.2f} points<br>%{customdata}<extra></extra>",
-    )
+def signed(share: float | None) -> str:
+    """Return a difference of shares in points."""
+    return "" if share is None else f"{100 * share:+.2f}".replace("-", "\u2212")
 
 
-def _whiskers(lines: Sequence[Line], scale: float, hue: str) -> dict[str, object]:
-    def reach(line: Line, end: float | None) -> float:
-        known = end is not None and line.mean is not None and np.isfinite(end)
-        return scale * abs(end - line.mean) if known else 0.0  # type: ignore[operator]
-
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [reach(line, line.high) for line in lines],
-        "arrayminus": [reach(line, line.low) for line in lines],
-        "color": hue,
-        "thickness": 2,
-        "width": 5,
-    }
+def reaches(lines: Sequence[tuple[int, Line]]) -> list[tuple[float, float, int]]:
+    """Return (low, high, place) in percent; an end that is not known reaches nowhere."""
+    found = []
+    for place, line in lines:
+        if line.mean is not None:
+            low, high = (end if known(end) else line.mean for end in (line.low, line.high))
+            found.append((round(100 * low, 4), round(100 * high, 4), place))  # type: ignore[operator]
+    return [reach for reach in found if reach[0] < reach[1]]
 
 
-def retentions(panels: Mapping[str, Sequence[Line]]) -> go.Figure:
+def known(end: float | None) -> bool:
+    return end is not None and math.isfinite(end)
+
+
+def retentions(panels: Mapping[str, Sequence[Line]]) -> Chart:
     """Return one panel a test set, one line a student; the teacher is the line at 100 %."""
-    names = [label(line.name, 44) for line in next(iter(panels.values()))]
-    series = list(dict.fromkeys(line.series for lines in panels.values() for line in lines))
+    first = next(iter(panels.values()))
+    kinds = list(dict.fromkeys(line.series for lines in panels.values() for line in lines))
     titles = [label(split if split == "test" else f"{split}, other domain") for split in panels]
-    out = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=titles)
-    for column, lines in enumerate(panels.values(), 1):
-        for place, one in enumerate(series):
-            part = [(line, name) for line, name in zip(lines, names, strict=True) if line.series == one]
-            there = [(line, name) for line, name in part if line.mean is not None]
-            if there:
-                out.add_trace(_kept(there, label(one), place, column == 1), 1, column)
-        out.add_vline(x=1.0, line={"color": GREY, "width": 1.5, "dash": "dot"}, row=1, col=column)
-    out.update_xaxes(tickformat=".0%", zeroline=False)
-    out.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
-    legend = {"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0}
-    return out.update_layout(
-        height=140 + 32 * len(names),
-        margin={"l": 10, "r": 16, "t": 70, "b": 10},
-        legend=legend,
-        hovermode="closest",
-        uirevision="retentions",
-    )
+    width = (1 - NAMES_SHARE) / len(panels)
+    out: Option = {**style.shared(), "title": [], "grid": [], "xAxis": [], "yAxis": [], "series": []}
+    for column, (title, lines) in enumerate(zip(titles, panels.values(), strict=True)):
+        left = NAMES_SHARE + column * width
+        begin = left if column else 0.0
+        # Only the first panel has names; its grid reaches over their place, too.
+        out["grid"].append(
+            {
+                "left": f"{100 * begin:.1f}%",
+                "width": f"{100 * (left - begin + width) - 2:.1f}%",
+                "top": 66,
+                "bottom": 4,
+                "outerBoundsMode": "same",
+            }
+        )
+        place = {"left": f"{100 * (left + width / 2) - 1:.1f}%", "top": 32, "textAlign": "center"}
+        out["title"].append({"text": title, **place, "textStyle": {"fontSize": style.TITLE_FONT}})
+        out["xAxis"].append(style.axis("", style.PERCENT, gridIndex=column))
+        names = {**style.names_axis([label(line.name, 60) for line in first]), "gridIndex": column}
+        if column:
+            names["axisLabel"] = {"show": False}
+        out["yAxis"].append(names)
+        at = {"xAxisIndex": column, "yAxisIndex": column}
+        for number, kind in enumerate(kinds):
+            out["series"] += _kept([(i, one) for i, one in enumerate(lines) if one.series == kind], kind, number, at)
+        out["series"].append(style.reference_line(100.0, **at))
+    out["legend"]["data"] = [label(kind) for kind in kinds]
+    return Chart(out, 120 + 36 * len(first))
 
 
-def _kept(there: Sequence[tuple[Line, str]], name: str, place: int, legend: bool) -> go.Scatter:
-    lines = [line for line, _ in there]
-    return go.Scatter(
-        x=[line.mean for line in lines],
-        y=[label for _, label in there],
-        mode="markers",
-        name=name,
-        legendgroup=name,
-        showlegend=legend,
-        error_x=_whiskers(lines, 1.0, colour(place)),
-        marker={"size": 10, "color": colour(place), "symbol": symbol(place)},
-        customdata=[[line.link, label(line.note, 120)] for line in lines],
-        hovertemplate="%{x:.1%} of the teacher<br>%{customdata[1]}<extra>%{y}</extra>",
-    )
+def _kept(lines: Sequence[tuple[int, Line]], kind: str, place: int, at: Option) -> list[Option]:
+    there = [(i, line) for i, line in lines if line.mean is not None]
+    if not there:
+        return []
+    data = [
+        (*style.PERCENT.of([line.mean], 4), i, line.link, label(line.name), label(line.note, 120)) for i, line in there
+    ]
+    look = style.mark(colour(place), symbol(place), 11)
+    tooltip = "{@[3]}<br>{@[0]} % of the teacher<br>{@[4]}"
+    shown = style.leading(style.points(label(kind), data, tooltip, look, z=3, **at))
+    return [shown, style.whiskers(label(kind), reaches(there), colour(place), **at)]
 
 
 def scaling(
     points: Mapping[str, tuple[np.ndarray, np.ndarray]], curves: Mapping[str, ScalingCurve], x_title: str
-) -> go.Figure:
-    """Return each series' (sizes, values) with its fitted line; the band is drawn for a single series only."""
-    out = figure(x_title, "retention")
+) -> Chart:
+    """Return each series' (sizes, values) with its fitted line; its band is drawn for a single series only."""
+    series: list[Option] = []
     for place, (name, (sizes, values)) in enumerate(points.items()):
-        out.add_trace(
-            go.Scatter(
-                x=sizes,
-                y=values,
-                mode="markers",
-                name=label(name),
-                legendgroup=name,
-                marker={"color": colour(place), "symbol": symbol(place), "size": 8, "opacity": 0.8},
-                hovertemplate="%{y:.1%} at %{x:.3s} parameters<extra>" + label(name) + "</extra>",
-            )
-        )
+        data = list(zip(style.MILLIONS.of(sizes), style.PERCENT.of(values), strict=True))
+        look = style.mark(colour(place), symbol(place), 9)
+        series.append(style.points(label(name), data, "{@[1]} % at {@[0]} M parameters<br>{a}", look, z=3))
         if name in curves:
             at = np.geomspace(sizes.min(), sizes.max(), 40)
             fit, low, high = curves[name].band(at)
+            x = style.MILLIONS.of(at)
+            drawn = [(label(name), fit, colour(place), dash(place))]
             if len(curves) == 1:
-                out.add_trace(band(at.tolist(), low.tolist(), high.tolist(), "95 % of its mean"))
-            line = {"color": colour(place), "dash": dash(place), "width": 2}
-            out.add_trace(go.Scatter(x=at, y=fit, mode="lines", line=line, legendgroup=name, showlegend=False))
-    percent_axis(out)
-    out.update_xaxes(type="log")
-    return out
+                drawn += [("95 % of its mean", edge, GREY, (2, 3)) for edge in (low, high)]
+            for called, y, hue, dashes in drawn:
+                pairs = list(zip(x, style.PERCENT.of(y), strict=True))
+                series.append(style.bare(style.line(called, pairs, "", hue, dashes)))
+    every = 1e-6 * np.concatenate([sizes for sizes, _ in points.values()])
+    x = style.log_axis(x_title, every, style.MILLIONS)
+    return Chart(style.figure(x, style.axis("retention", style.PERCENT), series, zoom=False))

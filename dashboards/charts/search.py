@@ -4,58 +4,51 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from charts.style import figure, percent_axis, state_marker
-from palette import BACKGROUNDS, FAINT, SCALES, SERIES
-from words import is_share, label, metric_title, short_paths, value_text
+from charts import style
+from charts.style import Chart, Option
+from palette import BACKGROUNDS, FAINT, GREY, SCALES, SERIES
+from words import label, metric_title, short_paths, value_text
 
 STATES_SHOWN = ("complete", "running", "stopped", "failed")
-MANY_CHOICES = 12
+PANELS_A_ROW = 3
+PANEL_HEIGHT, PANEL_GAP, PANELS_TOP = 200, 56, 40
+"""Pixels: of a panel of slices, below it for its values and title, and above all for the legend."""
 
 
-def history(frame: pd.DataFrame, objective: str, way: str) -> go.Figure:
+def history(frame: pd.DataFrame, objective: str, way: str) -> Chart:
     """Return every trial's objective by number, its state as a mark, and the best so far as a step line."""
-    out = figure("trial number", metric_title(objective))
+    told = style.unit(objective)
     column = f"objective:{objective}"
     seen = frame[frame[column].notna()] if column in frame else frame.iloc[:0]
     complete = seen[seen["state"] == "complete"].sort_values("number")
     best = complete[column].cummin() if way == "min" else complete[column].cummax()
     steps = complete[best.diff().fillna(1) != 0] if len(complete) else complete
-    if len(steps):
-        last = int(frame["number"].max())
-        out.add_trace(
-            go.Scatter(
-                x=[*steps["number"], last],
-                y=[*best[steps.index], best.iloc[-1]],
-                mode="lines",
-                name="best so far",
-                line={"shape": "hv", "color": SERIES[3], "width": 2},
-                hoverinfo="skip",
-            )
-        )
+    series: list[Option] = []
     for state in STATES_SHOWN:
         part = seen[seen["state"] == state]
         if len(part):
-            out.add_trace(_points(part["number"], part[column], part["trial"], state))
-    if is_share(objective):
-        percent_axis(out)
-    return out
+            tooltip = f"{{@[1]}}{told.sign}, trial number {{@[0]}}<br>{{@[2]}}, {word(state)}"
+            series.append(_points(part, ("number", column), (style.PLAIN, told), state, tooltip))
+    if len(steps):
+        x = [*steps["number"].tolist(), int(frame["number"].max())]
+        y = told.of([*best[steps.index], best.iloc[-1]])
+        joined = style.line("best so far", list(zip(x, y, strict=True)), "", SERIES[3], step="end", z=3)
+        series.append(style.bare(joined))
+    return Chart(style.figure(style.axis("trial number"), style.axis(metric_title(objective), told), series))
 
 
-def _points(x: pd.Series, y: pd.Series, trials: pd.Series, state: str) -> go.Scatter:
-    word = "stopped early" if state == "stopped" else state
-    return go.Scatter(
-        x=x.to_numpy(),
-        y=y.to_numpy(),
-        # As an array: of a list Plotly looks at every item.
-        customdata=trials.to_numpy(object),
-        mode="markers",
-        name=word,
-        marker=state_marker(state, 7),
-        hovertemplate="%{y} at %{x}<extra>%{customdata}, " + word + "</extra>",
-    )
+def word(state: str) -> str:
+    return "stopped early" if state == "stopped" else state
+
+
+def _points(
+    part: pd.DataFrame, columns: tuple[str, str], units: tuple[style.Unit, style.Unit], state: str, tooltip: str
+) -> Option:
+    """Return trials as points that lead to them."""
+    values = [told.of(part[column]) for column, told in zip(columns, units, strict=True)]
+    data = list(zip(*values, part["trial"].tolist(), strict=True))
+    return style.leading(style.points(word(state), data, tooltip, style.state_mark(state)))
 
 
 def is_numeric(values: pd.Series) -> bool:
@@ -72,138 +65,186 @@ def is_logarithmic(values: pd.Series) -> bool:
     return is_numeric(values) and there.min() > 0 and there.max() / there.min() >= 20 and there.nunique() > 4
 
 
-def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, theme: str) -> go.Figure:
-    """Return parallel coordinates of the varied values, coloured by the objective; drag along an axis to filter."""
+def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, theme: str) -> Chart:
+    """Return parallel coordinates of the varied values, coloured by the objective; drag along an axis to filter.
+
+    Where rows cover each other the first is on top.
+    """
     score = frame[f"objective:{objective}"]
+    told = style.unit(objective)
     ends = short_paths(list(paths))
-    dimensions = [_dimension(frame[f"value:{path}"], label(ends[path], 24)) for path in paths]
-    dimensions.append({"label": label(metric_title(objective), 24), "values": score.to_numpy()})
-    share = is_share(objective)
-    if share:
-        dimensions[-1]["tickformat"] = ".1%"
-    low, high = float(score.quantile(0.05)), float(score.max())
-    out = go.Figure(
-        go.Parcoords(
-            dimensions=dimensions,
-            line={
-                "color": score.to_numpy(),
-                "colorscale": SCALES[theme],
-                "cmin": low,
-                "cmax": max(high, low + 1e-9),
-                "showscale": True,
-                "colorbar": {"thickness": 12, "tickformat": ".1%" if share else None},
+    found = [_dimension(frame[f"value:{path}"], label(ends[path], 24)) for path in paths]
+    found.append((told.of(score), style.axis(label(metric_title(objective), 24), told)))
+    low, high = told.of([float(score.quantile(0.05)), float(score.max())], 3)
+    axes = [
+        {
+            **axis,
+            "dim": place,
+            "nameLocation": "end",
+            "nameGap": 14,
+            "nameTextStyle": {"fontSize": 12},
+            "splitLine": {"show": False},
+            "axisLine": {"lineStyle": {"color": GREY, "width": 1.5}},
+            # Outlined with the background, so that lines do not run through words.
+            "axisLabel": {
+                **axis["axisLabel"],
+                **{"textBorderColor": BACKGROUNDS[theme], "textBorderWidth": 3, "fontSize": 12},
             },
-            unselected={"line": {"opacity": 0.08}},
-            labelangle=0 if len(dimensions) <= 6 else -12,
-            labelfont={"size": 13},
-            tickfont={"size": 12},
-            # The ends of the axes are among their ticks.
-            rangefont={"size": 1, "color": "rgba(0,0,0,0)"},
-        )
-    )
-    # The ticks are outlined with the background, so that lines do not run through them.
-    return out.update_layout(
-        height=460,
-        margin={"l": 60, "r": 40, "t": 70, "b": 24},
-        paper_bgcolor=BACKGROUNDS[theme],
-        uirevision=objective,
-    )
-
-
-def _dimension(values: pd.Series, title: str) -> dict[str, object]:
-    if is_logarithmic(values):
-        logs = np.log10(values.astype(float))
-        ticks = list(range(int(np.floor(logs.min())), int(np.ceil(logs.max())) + 1))
-        return {
-            "label": title,
-            "values": logs.to_numpy(),
-            "tickvals": ticks,
-            "ticktext": [f"1e{t}" if abs(t) > 3 else f"{10.0**t:g}" for t in ticks],
+            "z": 10,
         }
-    if is_numeric(values):
-        few = sorted(values.dropna().unique())
-        ticks = {"tickvals": few, "ticktext": [value_text(v) for v in few]} if len(few) <= 8 else {"tickformat": ".3g"}
-        return {"label": title, "values": values.astype(float).to_numpy(), **ticks}
-    codes, words = pd.factorize(values.astype(str).where(values.notna(), "–"), sort=True)
-    return {
-        "label": title,
-        "values": codes,
-        "tickvals": list(range(len(words))),
-        "ticktext": [label(word, 18) for word in words],
+        for place, (_, axis) in enumerate(found)
+    ]
+    data = list(zip(*(values for values, _ in found), strict=True))[::-1]
+    option: Option = {
+        "animation": False,
+        "parallel": {"left": 50, "right": 130, "top": 44, "bottom": 20},
+        "parallelAxis": axes,
+        "visualMap": {
+            "type": "continuous",
+            "dimension": len(paths),
+            "min": low,
+            "max": high,
+            "text": [f"{high}{told.sign}", f"{low}{told.sign}"],
+            "inRange": {"color": list(SCALES[theme])},
+            "right": 0,
+            "top": "middle",
+            "itemHeight": 240,
+            "itemWidth": 12,
+        },
+        "series": [
+            {
+                "type": "parallel",
+                "data": data,
+                "lineStyle": {"width": 1.2, "opacity": 0.55},
+                "inactiveOpacity": 0.03,
+                "activeOpacity": 0.9,
+                "silent": True,
+                "progressive": 0,
+            }
+        ],
     }
+    return Chart(option, 460)
 
 
-def slices(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> go.Figure:
+def _dimension(values: pd.Series, title: str) -> tuple[list[object], Option]:
+    """Return what lines cross an axis at, and the axis."""
+    if is_numeric(values):
+        few = sorted(set(values.dropna()))
+        if len(few) > 8:
+            more, told = style.of_setting(few)
+            numbers = told.factor * np.array(few, float)
+            return told.of(values), _numbers(title + more, numbers, is_logarithmic(values))
+        texts = [value_text(value) for value in few]
+        return [None if pd.isna(v) else texts.index(value_text(v)) for v in values], _choices(texts, title)
+    texts = values.map(value_text, na_action="ignore").where(values.notna(), "–").map(lambda text: label(text, 18))
+    codes, names = pd.factorize(texts, sort=True)
+    return codes.tolist(), _choices(list(names), title)
+
+
+def _numbers(title: str, values: np.ndarray, logarithmic: bool) -> Option:
+    if logarithmic:
+        return style.log_axis(title, values)
+    return style.axis(title, **style.whole(values.tolist()))
+
+
+def _choices(words: Sequence[str], title: str) -> Option:
+    return {"type": "category", "data": list(words), "name": title, "axisLabel": {"interval": 0}}
+
+
+def slices(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> Chart:
     """Return the objective over each varied value, small multiples with one scale."""
-    columns = min(3, len(paths))
-    rows = -(-len(paths) // columns)
-    ends = short_paths(list(paths))
-    out = make_subplots(rows, columns, shared_yaxes=True, horizontal_spacing=0.03, vertical_spacing=0.24 / rows)
+    columns = min(PANELS_A_ROW, len(paths))
+    told = style.unit(objective)
     column = f"objective:{objective}"
+    ends = short_paths(list(paths))
+    seen = frame[frame[column].notna()]
+    y = {**style.axis("", told), **_ends(told.of(seen[column]))}
+    out: Option = {**style.shared(), "grid": [], "xAxis": [], "yAxis": [], "series": []}
     for place, path in enumerate(paths):
         row, at = divmod(place, columns)
-        values = frame[f"value:{path}"]
-        numeric = is_numeric(values)
-        for state in ("stopped", "complete"):
-            here = (frame["state"] == state) & frame[column].notna() & values.notna()
-            if not here.any():
-                continue
-            shown = values[here] if numeric else values[here].map(value_text).map(label)
-            trace = _points(shown, frame.loc[here, column], frame.loc[here, "trial"], state)
-            trace.update(showlegend=place == 0, legendgroup=state)
-            trace.marker.size = 6
-            out.add_trace(trace, row + 1, at + 1)
-        title = label(ends[path], 34)
-        kind = "log" if is_logarithmic(values) else "linear" if numeric else "category"
-        ticks = {"dtick": 1, "exponentformat": "e"} if kind == "log" else {}
-        out.update_xaxes(title_text=title, type=kind, row=row + 1, col=at + 1, zeroline=False, **ticks)
-    out.update_yaxes(tickformat=".0%" if is_share(objective) else None, zeroline=False)
-    out.update_yaxes(title_text=label(metric_title(objective)), col=1)
-    legend = {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0}
-    out.update_layout(height=90 + 250 * rows, margin={"l": 10, "r": 16, "t": 40, "b": 10}, legend=legend)
-    return out.update_layout(uirevision=objective)
-
-
-def importances(shares: Mapping[str, float]) -> go.Figure:
-    """Return one bar a varied value, the most important on top."""
-    order = sorted(shares, key=shares.__getitem__)
-    ends = short_paths(order)
-    out = figure("share of what separates the best from the rest", height=120 + 34 * len(order))
-    out.add_trace(
-        go.Bar(
-            x=[shares[path] for path in order],
-            y=[label(ends[path], 40) for path in order],
-            orientation="h",
-            marker={"color": SERIES[0]},
-            text=[f"{100 * shares[path]:.0f} %" for path in order],
-            textposition="outside",
-            cliponaxis=False,
-            customdata=[label(path, 80) for path in order],
-            hovertemplate="%{customdata}: %{x:.1%}<extra></extra>",
+        left, width = 100 * at / columns, 100 / columns
+        top = PANELS_TOP + row * (PANEL_HEIGHT + PANEL_GAP)
+        out["grid"].append(
+            {
+                **{"left": f"{left:.2f}%", "width": f"{width - 2:.2f}%", "top": top},
+                **{"height": PANEL_HEIGHT + PANEL_GAP - 16, "outerBoundsMode": "same"},
+            }
         )
-    )
-    percent_axis(out, "xaxis")
-    return out
+        title = label(ends[path], 34)
+        values = seen[f"value:{path}"]
+        there = seen[values.notna()].assign(x=values.dropna())
+        setting = style.PLAIN
+        if is_numeric(values):
+            numbers = there["x"].astype(float)
+            more, setting = style.of_setting(numbers.tolist())
+            x = _numbers(title + more, setting.factor * numbers.to_numpy(), is_logarithmic(values))
+        else:
+            texts = there["x"].map(value_text).map(lambda text: label(text, 18))
+            codes, names = pd.factorize(texts, sort=True)
+            there = there.assign(x=codes)
+            x = {**style.axis(title), "type": "category", "data": list(names), "axisLabel": {}}
+        out["xAxis"].append({**x, "gridIndex": place})
+        named = style.axis(metric_title(objective), told) if at == 0 else style.axis("", told)
+        out["yAxis"].append({**y, **named, "gridIndex": place})
+        for state in ("complete", "stopped"):
+            part = there[there["state"] == state]
+            if len(part):
+                tooltip = f"{{@[1]}}{told.sign}<br>{{@[2]}}, {word(state)}"
+                series = _points(part, ("x", column), (setting, told), state, tooltip)
+                at = {"xAxisIndex": place, "yAxisIndex": place, "z": 3 if state == "complete" else 2}
+                out["series"].append({**series, "symbolSize": 5, **at})
+    rows = -(-len(paths) // columns)
+    return Chart(out, PANELS_TOP + rows * (PANEL_HEIGHT + PANEL_GAP))
 
 
-def front(frame: pd.DataFrame, x: str, y: str, titles: tuple[str, str]) -> go.Figure:
+def _ends(values: Sequence[float | None]) -> Option:
+    """Return round ends for an axis that several panels share."""
+    there = [value for value in values if value is not None]
+    low, high = min(there), max(there)
+    step = 10.0 ** np.floor(np.log10(max(high - low, 1e-9)))
+    return {"min": style.rounded(np.floor(low / step) * step), "max": style.rounded(np.ceil(high / step) * step)}
+
+
+def importances(shares: Mapping[str, float]) -> Chart:
+    """Return one bar a varied value, the most important on top."""
+    order = sorted(shares, key=shares.__getitem__, reverse=True)
+    ends = short_paths(order)
+    data = [
+        (round(100 * shares[path], 1), i, f"{100 * shares[path]:.0f}", label(path, 80)) for i, path in enumerate(order)
+    ]
+    bars: Option = {
+        "type": "bar",
+        "data": data,
+        "itemStyle": {"color": SERIES[0]},
+        "barWidth": "60%",
+        "label": {"show": True, "position": "right", "formatter": "{@[2]} %"},
+        "tooltip": {"formatter": "{@[3]}: {@[0]} %"},
+        "cursor": "default",
+    }
+    x = style.axis("share of what separates the best from the rest", style.PERCENT, scale=False)
+    out = style.figure(x, style.names_axis([label(ends[path], 60) for path in order]), [bars], zoom=False, top=8)
+    out["grid"]["right"] = 56
+    return Chart(out, 90 + 34 * len(order))
+
+
+def front(frame: pd.DataFrame, x: str, y: str, titles: tuple[str, str]) -> Chart:
     """Return complete trials by price and result; those that no other beats in both are joined by a line."""
-    out = figure(*titles)
+    units = style.unit(x), style.unit(y)
     place = pareto(frame[x].to_numpy(float), frame[y].to_numpy(float))
     lead = frame.iloc[place].sort_values(x)
     rest = frame.drop(index=frame.index[place])
+    tooltip = f"{{@[1]}}{units[1].sign} at {{@[0]}}{units[0].sign}<br>{{@[2]}}"
+    series: list[Option] = []
     if len(rest):
-        trace = _points(rest[x], rest[y], rest["trial"], "complete")
-        out.add_trace(trace.update(name="other trials", marker={"color": FAINT, "line": {"width": 0}}))
-    trace = _points(lead[x], lead[y], lead["trial"], "complete")
-    trace.update(mode="lines+markers", name="front", line={"shape": "hv", "color": SERIES[0]})
-    trace.marker.size = 10
-    out.add_trace(trace)
-    if is_share(y.partition(":")[2] or y):
-        percent_axis(out, digits=1)
-    if frame[x].min() > 0 and frame[x].max() / frame[x].min() >= 20:
-        out.update_xaxes(type="log")
-    return out
+        one = _points(rest, (x, y), units, "complete", tooltip)
+        series.append({**one, "name": "other trials", **style.mark(FAINT, "circle", 7)})
+    one = _points(lead, (x, y), units, "complete", tooltip)
+    joined = style.line("front", one["data"], tooltip, SERIES[0], step="end", symbol="circle", z=3)
+    series.append(style.leading({**joined, "symbolSize": 10}))
+    far = frame[x].min() > 0 and frame[x].max() / frame[x].min() >= 20
+    prices = units[0].factor * frame[x].to_numpy(float)
+    across = style.log_axis(titles[0], prices, units[0]) if far else style.axis(titles[0], units[0])
+    return Chart(style.figure(across, style.axis(titles[1], units[1]), series))
 
 
 def pareto(x: np.ndarray, y: np.ndarray, best_x: str = "min") -> list[int]:

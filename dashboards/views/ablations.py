@@ -104,18 +104,15 @@ def show_section(sweep: SweepRow, found: Ablation, section: Section, name: str) 
     unit = f"percentage points of {section.measure}"
     if section.effects:
         st.subheader("Main effects and interactions", anchor=False)
-        st.plotly_chart(
-            forest.effects([term_line(row) for row in section.effects], f"effect, {unit}"),
-            key="terms",
-            alt="Effects with their intervals",
-        )
+        terms = forest.effects([term_line(row) for row in section.effects], f"effect, {unit}")
+        widgets.show_chart(terms, "terms", "Effects with their intervals")
         for table in effects_tables(alone):
             widgets.show_table(table, "terms table")
             widgets.downloads(table, f"{name}-effects")
-    st.subheader("Every configuration against the reference", anchor=False)
+    st.subheader(f"Every configuration against {words.literal(found.reference)}", anchor=False)
     lines = [effect_line(line.row) for line in section.lines if line.row.cell != found.reference]
     title = f"difference to {found.reference}, {unit}"
-    st.plotly_chart(forest.effects(lines, title), key="forest", alt="Differences with their intervals")
+    widgets.show_chart(forest.effects(lines, title), "forest", "Differences with their intervals")
     for table in cells_tables(alone):
         widgets.show_table(table, "cells table")
         widgets.downloads(table, name)

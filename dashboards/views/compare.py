@@ -91,7 +91,7 @@ def overlaid(sweeps: dict[str, SweepRow], trials: dict[str, TrialRow]) -> None:
     titles = {name: words.metric_title(name) for name in names}
     metric = widgets.pick_from("metric", "Metric", titles, "retention" if "retention" in names else names[0])
     figure = curves.overlaid(every[every["name"] == metric], {name: name for name in trials}, metric)
-    st.plotly_chart(figure, key="overlaid", alt=f"{metric} over updates")
+    widgets.show_chart(figure, "overlaid", f"{metric} over updates")
 
 
 def paired_test(sweeps: dict[str, SweepRow], trials: dict[str, TrialRow]) -> None:
@@ -121,7 +121,7 @@ def show_differences(contenders: list[contest.Contender], reference: str, split:
     rows = ablation_table(paired, reference, np.random.default_rng(cells.RESAMPLING_SEED))
     lines = [line(row) for row in rows if row.cell != reference]
     title = "difference in retention, percentage points"
-    st.plotly_chart(forest.effects(lines, title), key="differences", alt="Differences with intervals")
+    widgets.show_chart(forest.effects(lines, title), "differences", "Differences with intervals")
     table = contest.differences_table(rows, reference, split, by_example)
     widgets.show_table(table, "differences table")
     widgets.downloads(table, f"comparison-{split}")

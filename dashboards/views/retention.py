@@ -68,12 +68,14 @@ def curve_view(students: list[Student], split: str) -> None:
     for name, (x, y) in points.items():
         if len(y) >= 3 and len(np.unique(x)) >= 2 and (x > 0).all():
             curves[name] = scaling_curve(x, y)
-    if not points:
-        states.empty("No sizes to compare yet", "This needs complete students.")
+    if len({size for sizes, _ in points.values() for size in sizes.tolist()}) < 2:
+        advice = (
+            "This needs students of two sizes or more: vary `student.layers` in a plan, or choose more sweeps above."
+        )
+        states.empty("No sizes to compare yet", advice)
         return
-    st.plotly_chart(
-        forest.scaling(points, curves, "parameters without embeddings"), key="scaling", alt="Retention against size"
-    )
+    figure = forest.scaling(points, curves, "parameters without embeddings")
+    widgets.show_chart(figure, "scaling", "Retention against size")
     told = [f"{words.literal(name)}: {growth(found)}" for name, found in curves.items()]
     if told:
         st.caption("  \n".join(told))
@@ -113,12 +115,9 @@ def page() -> None:
     splits = list(dict.fromkeys(split for s in students for split in s.kept))
     st.subheader("Students against their teacher", anchor=False)
     panels = {split: [line(s, split) for s in students] for split in splits}
-    event = st.plotly_chart(
-        forest.retentions(panels), key="retention", on_select="rerun", selection_mode="points", alt="Retention"
-    )
-    for point in event.selection.points:
-        if point.get("customdata") and point["customdata"][0]:
-            links.open_trial(*links.parted(point["customdata"][0]))
+    chosen_student = widgets.pick_point(forest.retentions(panels), "retention", "Retention, student by student")
+    if chosen_student is not None:
+        links.open_trial(*links.parted(chosen_student))
     st.caption(
         "Of every method and size the configuration that is best on the selection split, measured on the test sets; "
         "the dotted line is the teacher. The best of many flatters: `limbeck confirm` re-runs it on fresh seeds."

@@ -14,9 +14,8 @@ import states
 import widgets
 import words
 from charts import curves, search
-from charts.style import POINTS_MOST
+from charts.style import POINTS_MOST, Chart
 from limbeck.store import SweepRow
-from palette import GREY
 
 REFRESH_SECONDS = 5.0
 BEST, OTHERS = 5, 120
@@ -41,13 +40,11 @@ def head(sweep: SweepRow) -> None:
         st.markdown(" · ".join(facts))
 
 
-def chart(figure: object, sweep: SweepRow, key: str, alt: str) -> None:
+def chart(figure: Chart, sweep: SweepRow, key: str, alt: str) -> None:
     """Show a figure whose points lead to their trials."""
-    event = st.plotly_chart(figure, key=key, on_select="rerun", selection_mode="points", alt=alt)
-    picked = [point.get("customdata") for point in event.selection.points]
-    trials = [p[0] if isinstance(p, list) else p for p in picked if p]
-    if trials:
-        links.open_trial(sweep.name, str(trials[0]))
+    trial = widgets.pick_point(figure, key, alt)
+    if trial is not None:
+        links.open_trial(sweep.name, trial)
 
 
 def objective(sweep: SweepRow) -> tuple[str, str]:
@@ -120,10 +117,8 @@ def parallel_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
         share = importance.importances(board[[f"value:{p}" for p in paths]], board[f"objective:{name}"], "max")
         paths = sorted(paths, key=lambda path: -share.get(f"value:{path}", 0.0))[:AXES_MOST]
         remark += f" The {AXES_MOST} most important settings have an axis."
-    # Plotly draws the axes black whatever the theme.
-    st.html(f"<style>.parcoords .domain, .parcoords .tick line {{ stroke: {GREY} !important; }}</style>")
     figure = search.parallel(kept, paths, name, st.context.theme.type or "light")
-    st.plotly_chart(figure, key="parallel", alt="Parallel coordinates of complete trials")
+    widgets.show_chart(figure, "parallel", "Parallel coordinates of complete trials")
     st.caption("Drag along an axis to keep only the trials that cross it there; click it to let go. " + remark)
 
 
@@ -148,7 +143,7 @@ def importance_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
         states.empty("Too few trials to say", f"Importances need {need}")
         return
     shares = {path.removeprefix("value:"): value for path, value in found.items()}
-    st.plotly_chart(search.importances(shares), key="importance", alt="Importance of every varied setting")
+    widgets.show_chart(search.importances(shares), "importance", "Importance of every varied setting")
     cells = board["cell"].nunique()
     st.caption(
         f"PED-ANOVA: how differently a setting is spread among the best {importance.best_of(cells)} of the {cells:,} "
@@ -204,7 +199,9 @@ def page() -> None:
             head(fresh())
 
     st.fragment(refreshed_head, run_every=REFRESH_SECONDS if live else None)()
-    view = widgets.pick_one("view", "View", list(VIEWS))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        view = widgets.pick_one("view", "View", list(VIEWS))
+        following = widgets.follow(live)
 
     def refreshed_view() -> None:
         with states.problems_shown():
@@ -215,7 +212,7 @@ def page() -> None:
                 return
             VIEWS[view](row, frame)
 
-    st.fragment(refreshed_view, run_every=REFRESH_SECONDS if live else None)()
+    st.fragment(refreshed_view, run_every=REFRESH_SECONDS if following else None)()
 
 
 page()

@@ -100,19 +100,18 @@ def curves_view(sweep: SweepRow, trial: TrialRow) -> None:
     left, right = st.columns(2)
     with left:
         st.markdown("**Quality on the selection split**")
-        st.plotly_chart(curves.metrics_over_updates(rows, quality, ""), key="quality", alt="Quality over updates")
+        widgets.show_chart(curves.metrics_over_updates(rows, quality, ""), "quality", "Quality over updates")
     with right:
         st.markdown("**Losses by part**")
-        st.plotly_chart(curves.metrics_over_updates(rows, losses, ""), key="losses", alt="Losses over updates")
+        widgets.show_chart(curves.metrics_over_updates(rows, losses, ""), "losses", "Losses over updates")
     other = [n for n in rest if not n.startswith(("test/", "teacher/"))]
     if other:
         key = links.prepare_many("other", other, [])
         chosen = st.multiselect("Other metrics", other, key=key, format_func=words.metric_title)
         links.keep_many("other", chosen)
         for name in chosen:
-            st.plotly_chart(
-                curves.metrics_over_updates(rows, [name], words.metric_title(name), 240), key=f"other {name}", alt=name
-            )
+            figure = curves.metrics_over_updates(rows, [name], words.metric_title(name), 240)
+            widgets.show_chart(figure, f"other {name}", name)
 
 
 def configuration_view(sweep: SweepRow, trial: TrialRow) -> None:
@@ -124,8 +123,10 @@ def configuration_view(sweep: SweepRow, trial: TrialRow) -> None:
         st.dataframe(changed, hide_index=True, key="difference", alt="Settings that differ from the base")
     st.markdown("**All settings**")
     st.dataframe(settings.complete(sweep, trial), hide_index=True, key="all settings", height=420, alt="All settings")
-    with st.expander("The plan"):
-        st.code(sweep.plan, language="yaml")
+    plan = st.expander("The plan", key="plan", on_change="rerun")
+    # Only when it is open: what colours it is a megabyte and a half of program.
+    if plan.open:
+        plan.code(sweep.plan, language="yaml")
 
 
 def resources_view(sweep: SweepRow, trial: TrialRow) -> None:
@@ -189,11 +190,11 @@ def tricks_view(sweep: SweepRow, trial: TrialRow) -> None:
     left, right = st.columns(2)
     with left:
         st.markdown("**Flips and diversity**")
-        st.plotly_chart(curves.metrics_over_updates(rows, INVENTED, "", 300), key="invented", alt="Flips and diversity")
+        widgets.show_chart(curves.metrics_over_updates(rows, INVENTED, "", 300), "invented", "Flips and diversity")
     with right:
         st.markdown("**Divergence of student and teacher** (nats)")
         names = ("invented/divergence_before", "invented/divergence_after")
-        st.plotly_chart(curves.metrics_over_updates(rows, names, "", 300), key="divergence", alt="Divergence")
+        widgets.show_chart(curves.metrics_over_updates(rows, names, "", 300), "divergence", "Divergence")
     steps = [one.updates for one in found]
     if len(steps) > 1:
         key = links.prepare("update", list(map(str, steps)), str(steps[-1]))
@@ -275,8 +276,10 @@ def page() -> None:
         return body
 
     st.fragment(part(head), run_every=every)()
-    view = widgets.pick_one("show", "View", list(VIEWS))
-    st.fragment(part(VIEWS[view]), run_every=every)()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        view = widgets.pick_one("show", "View", list(VIEWS))
+        following = widgets.follow(running)
+    st.fragment(part(VIEWS[view]), run_every=REFRESH_SECONDS if following else None)()
     target = {"sweep": sweep.name, "trial": name}
     with st.container(horizontal=True):
         if state == "complete":

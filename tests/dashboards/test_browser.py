@@ -20,6 +20,14 @@ from .trained import SWEEP, TRIAL, add_trained
 pytestmark = needs_browser
 WIDE, NARROW = {"width": 1440, "height": 1000}, {"width": 768, "height": 900}
 REMEMBER = "window.kept = [...document.querySelectorAll('[data-testid=stMetric], [data-testid=stDataFrame] canvas')]"
+BLUE = """canvas => {
+    const {width, height} = canvas, {data} = canvas.getContext('2d').getImageData(0, 0, width, height)
+    const blue = (x, y) => { const i = 4 * (y * width + x); return data[i + 3] > 150 && data[i + 2] - data[i] > 60 }
+    for (let y = 60; y < height - 4; y++) for (let x = 4; x < width - 4; x++)
+        if (blue(x, y) && blue(x - 2, y) && blue(x + 2, y) && blue(x, y - 2) && blue(x, y + 2)) return [x, y]
+    return null
+}"""
+"""Finds a point in the colour of complete trials on a figure, which is drawn on a canvas, below its legend."""
 ROW, HEADER = 35, 36
 """Heights of a table's rows and header in pixels: tables are drawn on a canvas."""
 
@@ -151,22 +159,31 @@ def test_a_filter_by_keyboard_stands_in_the_address(page: Any, site: str) -> Non
 
 def test_a_point_leads_to_its_trial(page: Any, site: str) -> None:
     page.goto(f"{site}/sweep?sweep=sizes&view=History")
-    point = page.locator(".scatterlayer .trace").last.locator(".point").nth(3)
+    figure = page.locator('[data-testid="stEChartsChart"][aria-busy="false"] canvas')
+    figure.wait_for()
     settled(page)
-    told = page.locator(".hoverlayer .hovertext")
+    told = page.get_by_text("trial number", exact=False)
 
     def pointed_at() -> bool:
-        box = point.bounding_box()
+        box, place = figure.bounding_box(), figure.evaluate(BLUE)
+        if place is None:
+            return False
         page.mouse.move(0, 0)
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.move(box["x"] + place[0], box["y"] + place[1])
         return bool(told.count())
 
     # The figure is drawn anew until it has found its size.
     until(page, pointed_at)
+    trial = re.search("[0-9a-f]{8}", told.inner_text())
+    assert trial is not None
     page.mouse.down()
     page.mouse.up()
-    page.wait_for_url(re.compile(r"/trial\?.*sweep=sizes"))
+    page.wait_for_url(re.compile(rf"/trial\?.*sweep=sizes.*{trial[0]}"))
     page.get_by_text("Quality on the selection split").wait_for()
+    page.go_back()
+    figure.wait_for()
+    settled(page)
+    assert "/sweep?" in page.url, "what was chosen does not lead there again"
 
 
 def test_text_from_data_is_shown_and_never_run(page: Any, site: str) -> None:
@@ -263,10 +280,10 @@ def test_a_trained_student_is_downloaded_as_onnx_and_answers_alike(
 PAGES = {
     "": "Sweeps running",
     "sweep?sweep=mate": "Select rows",
-    "sweep?sweep=mate&view=History": "trial number",
+    "sweep?sweep=mate&view=History": "Stopped trials show",
     "sweep?sweep=mate&view=Front": "On the line",
     "retention?sweeps=sizes": "Growth with size",
-    "ablations?sweep=mate-ablation&split=amazon&reference=adversary": "difference to adversary",
+    "ablations?sweep=mate-ablation&split=amazon&reference=adversary": "Every configuration against adversary",
     "trial?sweep=mate&show=Resources": "read once when the trial ended",
     "compare?trials=mate/&trials=sizes/": "Do the results differ?",
     "export?sweep=sizes": "From a terminal",

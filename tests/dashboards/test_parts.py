@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import math
 import tomllib
 import zipfile
@@ -15,15 +16,17 @@ import pytest
 import data
 import filters
 import importance
+import leaderboard
 import palette
 import parcel
 import plan_text
 import settings
 import sign_in
+import students
 import tricks
 import widgets
 import words
-from charts import curves, forest, search
+from charts import curves, forest, search, style
 from limbeck.errors import UserError
 from limbeck.store import SweepRow, TrialRow, open_reader
 
@@ -265,9 +268,16 @@ def test_curves_are_few_traces_whatever_the_trials() -> None:
     )
     ends = {t: "stopped" if i % 2 else "complete" for i, t in enumerate(trials)}
     figure = curves.learning(rows, trials[:3], {t: f"<b>{t}</b>" for t in trials[:3]}, "retention", ends)
-    assert len(figure.data) == 5
-    assert len(figure.data[1].x) == 100, "every stopped trial has its cross"
-    assert figure.data[2].name == "&lt;b&gt;t000&lt;/b&gt;"
+    series = figure.option["series"]
+    assert len(series) == 5
+    assert len(series[1]["data"]) == 100, "every stopped trial has its cross"
+    assert series[2]["name"] == "<b>t000</b>"
+    assert not any("t000" in one["tooltip"]["formatter"] for one in series), "templates are HTML and hold no data"
+    json.dumps(figure.option, allow_nan=False)
+    assert figure.picked([{"series_index": 2, "data_indices": [1]}]) == "t000"
+    gap = series[0]["data"].index((None, None, None))
+    assert figure.picked([{"series_index": 0, "data_indices": [gap]}]) is None
+    assert figure.picked([{"series_index": 0, "data_indices": [10**6]}]) is None, "what was chosen may be gone"
 
 
 def test_a_forest_leaves_missing_cells_visible() -> None:
@@ -276,14 +286,67 @@ def test_a_forest_leaves_missing_cells_visible() -> None:
         forest.Line("b", None, None, None, note="no result yet"),
         forest.Line("c", 0.001, float("nan"), float("nan")),
     ]
-    figure = forest.effects(lines, "difference")
-    assert list(figure.layout.yaxis.categoryarray) == ["c", "b", "a"]
-    assert any(note.text == "no result yet" for note in figure.layout.annotations)
-    strong = next(trace for trace in figure.data if trace.name == "adjusted p < 0.05")
-    assert list(strong.x) == pytest.approx([-2.0])
-    assert list(strong.error_x.array) == pytest.approx([1.0])
-    weak = next(trace for trace in figure.data if trace.name == "not told from zero")
-    assert list(weak.error_x.array) == [0.0], "an unknown end has no whisker"
+    option = forest.effects(lines, "difference").option
+    assert option["yAxis"]["data"] == ["a", "b", "c"]
+    assert option["yAxis"]["inverse"], "the first is on top"
+    by_name = {(one.get("name"), one["type"]): one["data"] for one in option["series"]}
+    assert by_name["missing", "scatter"] == [(0, 1, None, "no result yet")]
+    strong = by_name["adjusted p < 0.05", "scatter"]
+    assert strong == [(-2.0, 0, None, "a", "", "−2.00")]
+    assert by_name["adjusted p < 0.05", "line"][:2] == [(-3.0, 0), (-1.0, 0)]
+    assert by_name["not told from zero", "scatter"][0][0] == pytest.approx(0.1)
+    assert by_name["not told from zero", "line"] == [], "an unknown end has no whisker"
+    json.dumps(option, allow_nan=False)
+
+
+def test_a_whole_table_that_varies_is_called_by_its_name() -> None:
+    assert words.value_text('{"name": "kd", "temperature": 1.0}') == 'kd {"temperature": 1.0}'
+    assert words.value_text({"name": "pkd"}) == "pkd"
+    assert words.value_text('["amazon"]') == '["amazon"]'
+    assert words.value_text("{no table") == "{no table"
+    frame = pd.DataFrame(
+        {"rank": [1, 2], "cell": ["kd", "pkd"], "value:method": ['{"name": "kd"}', None], "value:rate": [0.1, 0.2]}
+    )
+    assert leaderboard.usual(frame, {name: name for name in frame}) == ["rank", "cell", "value:rate"]
+    assert students._varied(frame, ["value:method"], "mate").tolist() == ["kd", "mate"]
+
+
+def test_axes_read_well() -> None:
+    assert style.of_setting([1e-7, 1e-5]) == (" (1e-6)", style.Unit(1e6, ""))
+    assert style.of_setting([1e-4, 1e-3])[0] == " (1e-3)"
+    assert style.of_setting([0.1, 3.0])[0] == style.of_setting([])[0] == style.of_setting([0.0])[0] == ""
+    assert style.unit("metric:parameters_non_embedding") == style.unit("parameters") == style.MILLIONS
+    assert style.unit("objective:retention") == style.PERCENT
+    assert style.PERCENT.of([0.12345678, float("nan"), None]) == [12.346, None, None]
+    ticks = style.log_axis("size", np.array([2.0, 9.0]))["axisLabel"]["customValues"]
+    assert ticks == [2, 3, 4, 5, 6, 8]
+    assert style.log_axis("rate", np.array([1e-7, 1.0]))["axisLabel"]["customValues"][0] == pytest.approx(1e-7)
+
+
+def test_every_kind_of_setting_has_a_panel_and_an_axis() -> None:
+    n = 40
+    frame = pd.DataFrame(
+        {
+            "trial": [f"t{i}" for i in range(n)],
+            "number": range(n),
+            "state": ["complete"] * (n - 5) + ["stopped"] * 5,
+            "objective:retention": np.linspace(0.8, 0.99, n),
+            "value:rate": np.geomspace(1e-7, 1e-5, n),
+            "value:layers": [1 + i % 4 for i in range(n)],
+            "value:kind": ["<b>kl</b>", "ce", None, "ce"] * 10,
+        }
+    )
+    paths = ["rate", "layers", "kind"]
+    panels = search.slices(frame, paths, "retention")
+    assert [axis["name"] for axis in panels.option["xAxis"]] == ["rate (1e-6)", "layers", "kind"]
+    assert panels.option["xAxis"][2]["data"] == ["<b>kl</b>", "ce"]
+    assert panels.picked([{"series_index": 0, "data_indices": [3]}]) == "t3"
+    lines = search.parallel(frame[frame["state"] == "complete"], paths, "retention", "dark").option
+    assert [axis["name"] for axis in lines["parallelAxis"]] == ["rate (1e-6)", "layers", "kind", "selection retention"]
+    assert lines["parallelAxis"][2]["data"] == ["<b>kl</b>", "ce", "–"]
+    assert lines["series"][0]["data"][-1][0] == pytest.approx(0.1), "the first row is drawn last, on top"
+    for figure in (panels.option, lines, search.history(frame, "retention", "max").option):
+        json.dumps(figure, allow_nan=False)
 
 
 def test_names_for_files() -> None:
@@ -332,7 +395,7 @@ def test_colours_stand_out_on_light_and_dark(background: str) -> None:
 
 @pytest.mark.parametrize("theme", palette.SCALES)
 def test_what_is_good_stands_out_and_what_is_bad_recedes(theme: str) -> None:
-    contrasts = [_contrast(colour, palette.BACKGROUNDS[theme]) for _, colour in palette.SCALES[theme]]
+    contrasts = [_contrast(colour, palette.BACKGROUNDS[theme]) for colour in palette.SCALES[theme]]
     assert contrasts == sorted(contrasts)
     assert contrasts[0] > 1.5 and contrasts[-1] > 4.5
 
@@ -347,7 +410,7 @@ def test_series_differ_by_more_than_colour() -> None:
     looks = [(palette.colour(i), palette.symbol(i), palette.dash(i)) for i in range(20)]
     assert len(set(looks)) == 20
     assert len(set(palette.STATES.values())) == len(palette.STATES)
-    assert len({symbol for _, symbol in palette.STATES.values()}) == len(palette.STATES)
+    assert len({(symbol, filled) for _, symbol, filled in palette.STATES.values()}) == len(palette.STATES)
 
 
 def test_the_theme_has_the_palette_and_pages_show_only_what_they_are_told_to() -> None:

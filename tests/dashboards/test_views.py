@@ -193,9 +193,9 @@ def test_text_from_data_is_never_markup(at_demo: Path, open_page: Open) -> None:
 
 def test_retention_is_that_of_the_best_configuration_with_an_interval(at_demo: Path, open_page: Open) -> None:
     app = open_page("retention", sweeps=["sizes"])
-    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
-    assert "kd · 1 layer, 13.7 M" in figure["layout"]["yaxis"]["categoryarray"]
-    assert [note["text"] for note in figure["layout"]["annotations"]] == ["test", "amazon, other domain"]
+    figure = json.loads(app.get("echarts_chart")[0].proto.spec)
+    assert "kd · 1 layer, 13.7 M" in figure["yAxis"][0]["data"]
+    assert [title["text"] for title in figure["title"]] == ["test", "amazon, other domain"]
     import data
     from students import best_students
 
