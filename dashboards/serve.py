@@ -6,19 +6,19 @@
 import sys
 from pathlib import Path
 
-import plotly.graph_objects as go
+import streamlit as st
 import streamlit.web.cli
+from starlette.middleware import Middleware
 
+from early import Early
 from limbeck import compare, report, store
 
-APP = Path(__file__).parent / "app.py"
 NEEDED = (compare, report, store)
+app = st.App(str(Path(__file__).parent / "app.py"), middleware=[Middleware(Early)])
 
 
 def main() -> None:
-    # The first figure reads in a second's worth of Plotly.
-    go.Figure(go.Scatter(x=[0], y=[0]), layout={"xaxis": {"title": {"text": ""}}}).to_json()
-    sys.argv = ["streamlit", "run", str(APP), *sys.argv[1:]]
+    sys.argv = ["streamlit", "run", __file__, *sys.argv[1:]]
     streamlit.web.cli.main()
 
 
