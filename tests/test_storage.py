@@ -131,6 +131,28 @@ def test_only_what_is_new_travels(home: Storage, monkeypatch: pytest.MonkeyPatch
     assert len(sent) == 3
 
 
+def test_a_store_that_is_away_for_a_while_is_asked_again(
+    home: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    faults = [OSError("timed out"), OSError("timed out")]
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+
+    def act() -> None:
+        if faults:
+            raise faults.pop()
+
+    home.insist(act)
+    assert len(slept) == 2 and not faults
+    faults.append(OSError(28, "No space left on device"))
+    with pytest.raises(OSError, match="No space"):
+        Storage(tmp_path).insist(act)
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.0)
+    faults.append(OSError("timed out"))
+    with pytest.raises(OSError, match="timed out"):
+        home.insist(act)
+
+
 def test_a_student_is_fetched_once_for_a_reader(home: Storage, tmp_path: Path) -> None:
     home.write_text(home.folder / "s" / "t" / "student" / "config.json", "{}")
     reader = elsewhere(home, tmp_path)

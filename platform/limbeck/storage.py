@@ -1,8 +1,10 @@
 """Where runs are kept: a folder that all nodes see, or an object store with a copy of what is at work on each node."""
 
+import logging
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -14,6 +16,9 @@ from limbeck.errors import Problem, UserError
 
 SCHEMES = ("s3", "gs")
 _COPIES = "homes"
+_PATIENCE_SECONDS = 300.0
+_RETRY_SECONDS = 5.0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,18 @@ class Storage:
         """Drop this machine's copy of a folder; a folder that is no copy stays."""
         if self.uri:
             shutil.rmtree(path, ignore_errors=True)
+
+    def insist(self, act: Callable[[], None]) -> None:
+        """Do something, again and again while the store does not answer. OSError: for five minutes; a disk, at once."""
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return act()
+            except OSError as error:
+                if not self.uri or time.monotonic() >= end:
+                    raise
+                log.warning("%s does not answer: %s", self.uri, reason(error))
+                time.sleep(_RETRY_SECONDS)
 
     def check(self) -> None:
         """Write something and remove it. UserError: the store does not let us, or there is none."""

@@ -201,7 +201,7 @@ class Ledger:
             report.examples,
         )
         if self._halving and entry.values and not self._halving.goes_on(trial, report.share, entry.values[0]):
-            request_stop(entry.job.folder, self._storage)
+            self._storage.insist(lambda: request_stop(entry.job.folder, self._storage))
 
     def ended(self, trial: str, end: End) -> None:
         """A trial ended; with the last seed of its configuration the search learns how that did."""
@@ -234,7 +234,7 @@ class Ledger:
 
     def _keep_predictions(self, job: Job, end: End) -> None:
         folder = job.folder / "predictions"
-        self._storage.fetch(folder)
+        self._storage.insist(lambda: self._storage.fetch(folder))
         found = {path.stem: np.load(path, allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
         mine = {split: array for split, array in found.items() if not split.startswith((_TEACHER, _GOLD))}
         self._store.add_predictions(self._plan.name, job.trial, mine, task=end.task, teacher=end.teacher)
@@ -300,4 +300,5 @@ def _write_trial_file(sweep: str, job: Job, storage: Storage) -> None:
     """Leave in the folder what the trial is, for the worker that runs it and for whoever finds the folder."""
     job.folder.mkdir(parents=True, exist_ok=True)
     facts = {"sweep": sweep, "trial": job.trial, "cell": job.cell, "seed": job.seed, "values": dict(job.values)}
-    storage.write_text(job.folder / TRIAL_FILE, json.dumps({**facts, "spec": job.spec}, indent=1))
+    text = json.dumps({**facts, "spec": job.spec}, indent=1)
+    storage.insist(lambda: storage.write_text(job.folder / TRIAL_FILE, text))

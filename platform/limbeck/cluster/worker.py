@@ -189,7 +189,7 @@ def _train(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
     if stop_requested(worker.folder, setup.storage):
         return End("stopped")
     trail = Trail(setup.storage, worker.folder)
-    trail.fetch()
+    setup.storage.insist(trail.fetch)
     stock = _stock(setup)
     shared = stock.prepared(spec)
     if setup.limits and (reason := _above(setup.limits, setup.engine.sizes(spec, stock, dict(setup.limits)))):
@@ -197,7 +197,7 @@ def _train(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
     first = worker.rank == 0
     result = setup.engine.train(spec, _pushing(worker, trail) if first else worker, stock)
     if first:
-        trail.push(RESULT)
+        setup.storage.insist(lambda: trail.push(RESULT))
     if result is None:
         return End("stopped")
     return _complete(result, shared.task.fingerprint, shared.teacher_key)
