@@ -101,7 +101,10 @@ def test_what_one_machine_leaves_another_finds(home: Storage, tmp_path: Path) ->
     home.leave(trial)
     assert not trial.exists() and there.exists(away / "stop")
     there.remove(away)
+    there.remove(away)
     assert not home.exists(trial / "stop") and not away.exists()
+    files, at = module._open(home.shown(trial))
+    assert files.get_file_info(at).type.name == "NotFound", "no mark of an empty folder either"
 
 
 def test_only_what_is_new_travels(home: Storage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -93,7 +94,8 @@ class Storage:
         shutil.rmtree(path, ignore_errors=True)
         if self.uri:
             files, at = _open(self.shown(path))
-            files.delete_dir_contents(at, missing_dir_ok=True)
+            with suppress(FileNotFoundError):
+                files.delete_dir(at)
 
     def leave(self, path: Path) -> None:
         """Drop this machine's copy of a folder; a folder that is no copy stays."""

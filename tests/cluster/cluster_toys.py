@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import ray
 import torch
 
 from limbeck.cache import Cache
@@ -58,6 +57,9 @@ def toy_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None
     # Averages make all ranks equal: what the first one wrote is good for all.
     state = worker.folder / "state-0.json"
     (worker.folder / f"pid-{worker.rank}").write_text(str(os.getpid()))
+    # Not above: a driver must import limbeck.cluster before it, which tells Ray to send its token.
+    import ray
+
     if ray.is_initialized():
         (worker.folder / f"node-{worker.rank}").write_text(ray.get_runtime_context().get_node_id())
     at = json.loads(state.read_text()) if state.is_file() else {"updates": 0, "sum": 0.0, "seconds": 0.0, "resumed": []}

@@ -12,6 +12,7 @@ import numpy as np
 import ray
 
 from limbeck.cluster.sweep import Site
+from limbeck.cluster.worker import DEATHS_FORGIVEN
 from postgres import Server
 
 
@@ -62,12 +63,12 @@ def kill_once(folder: Path, rank: int, killed: list[Path]) -> Callable[[threadin
 
 
 def strike(folder: Path, seed: int, kills: list[str]) -> Callable[[threading.Event], None]:
-    """Kill the process of some trial every few seconds."""
+    """Kill the process of some trial every few seconds, and none more often than it is forgiven."""
     draw = np.random.default_rng(seed)
 
     def act(over: threading.Event) -> None:
         while not over.wait(draw.uniform(1.0, 4.0)):
-            found = list(running(folder))
+            found = [one for one in running(folder) if kills.count(one[0].name) < DEATHS_FORGIVEN]
             if found:
                 trial, pid = found[draw.integers(len(found))]
                 with suppress(ProcessLookupError):

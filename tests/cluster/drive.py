@@ -1,5 +1,6 @@
-"""A driver in a process of its own, so that it can be killed: `drive.py PLAN HOME CACHE [resume]`."""
+"""A driver in a process of its own, so that it can be killed: `drive.py PLAN HOME CACHE [--resume] …`."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -7,8 +8,17 @@ from cluster_toys import TOY
 
 from limbeck.cluster.sweep import Site, run_sweep
 from limbeck.plan import load_plan
+from limbeck.storage import storage_at
 
 if __name__ == "__main__":
-    plan, home, cache = (Path(word) for word in sys.argv[1:4])
-    site = Site(home, f"sqlite:///{home / 'limbeck.db'}", cache)
-    sys.exit(run_sweep(load_plan(plan), site, resume="resume" in sys.argv, engine=TOY).exit_code)
+    parser = argparse.ArgumentParser()
+    for name in ("plan", "home", "cache"):
+        parser.add_argument(name)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--database")
+    parser.add_argument("--address")
+    given = parser.parse_args()
+    home, cache = storage_at(given.home, Path(given.cache)), Path(given.cache)
+    database = given.database or f"sqlite:///{home.folder / 'limbeck.db'}"
+    site = Site(home.folder, database, cache, given.address, home.uri)
+    sys.exit(run_sweep(load_plan(Path(given.plan)), site, resume=given.resume, engine=TOY).exit_code)

@@ -118,7 +118,7 @@ def test_killed_interrupted_and_brought_to_its_end(site: Site, tmp_path: Path, r
     killed = rows(site)
     assert [row.state for row in killed].count("running") == 1
 
-    with driver(tmp_path, "resume") as second:
+    with driver(tmp_path, "--resume") as second:
         wait_until(lambda: under_way(site, complete=4))
         # As a terminal does it: every process of the group hears of Ctrl-C.
         os.killpg(second.pid, signal.SIGINT)
