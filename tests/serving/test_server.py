@@ -39,7 +39,8 @@ def server(model: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a server that runs, and its process."""
     environment = {**os.environ, "PYTHONPATH": str(Path(limbeck.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "limbeck.cli", "serve", str(model)]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     assert process.stderr is not None
     said = next((line for line in process.stderr if "http://" in line), "it ended")
     found = re.search(r"http://[\w.:]+", said)
@@ -49,6 +50,7 @@ def server(model: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
         process.stderr.close()
 
 
@@ -137,5 +139,7 @@ def test_health_numbers_and_a_good_end(server: tuple[str, subprocess.Popen[str]]
     assert "limbeck_batch_texts_bucket" in page
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
+    assert process.stdout is not None
     assert process.stderr.read() == "stopping: requests under way are answered first\n"
+    assert process.stdout.read() == ""
     assert process.wait(60) == 0

@@ -3,7 +3,7 @@
 import io
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,5 +62,6 @@ def served(folder: Path, place: Place, limits: Limits) -> Iterator[None]:
             yield
         finally:
             # Serve's controller ends by killing itself; that its last call failed, Ray prints until it is disconnected.
-            afterwards.enter_context(redirect_stderr(io.StringIO()))
+            for redirect in (redirect_stdout, redirect_stderr):
+                afterwards.enter_context(redirect(io.StringIO()))
             serve.shutdown()
