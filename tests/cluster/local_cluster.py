@@ -1,5 +1,6 @@
-"""A Ray cluster of two nodes on this machine, with the job server on and a token that only its users know."""
+"""A Ray cluster of several nodes on this machine, with the job server on and a token that only its users know."""
 
+import json
 import os
 import secrets
 import signal
@@ -7,30 +8,75 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import requests
 
-START_SECONDS = 90
+START_SECONDS = 180
 
 
-@dataclass(frozen=True)
+_SMALL = ("--object-store-memory", str(128 * 2**20), "--disable-usage-stats")
+
+
+@dataclass
 class LocalCluster:
-    """Where it listens, and what its users set."""
+    """Where it listens, what its users set, and its nodes."""
 
     dashboard: str
     gcs: str
     token: str
-    head_agent_port: int
+    folder: Path
+    own: Mapping[str, str]
+    """What the nodes' processes have in their environment, beside what users have."""
+    stack: ExitStack
+    nodes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    """Address -> the node's first process; the head is none of them."""
 
     def environment(self, token: str | None) -> dict[str, str]:
         """This process's environment, for a user with that token."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         return kept | {"PATH": path} | ({"RAY_AUTH_TOKEN": token} if token else {})
+
+    def add_node(self, resources: Mapping[str, float]) -> str:
+        """Start a node with these resources beside those that are there; return its address."""
+        number = len(self.nodes) + 2
+        # An address and a folder of its own: nodes that share one take each other's logs and uploads for theirs.
+        address, (agent,) = f"127.0.0.{number}", free_ports(1)
+        more = {name: amount for name, amount in resources.items() if name != "CPU"}
+        words = ["--address", self.gcs, "--node-ip-address", address, "--num-cpus", f"{resources['CPU']:g}"]
+        words += ["--resources", json.dumps(more), "--dashboard-agent-listen-port", str(agent)]
+        words += ["--temp-dir", str(self.folder / f"n{number}"), *_SMALL]
+        environment = {**self.environment(self.token), **self.own}
+        self.nodes[address] = self.stack.enter_context(_ray(words, environment, self.folder / f"node-{number}.log"))
+        _until(lambda: address in self.living())
+        return address
+
+    def living(self) -> dict[str, str]:
+        """Address -> id of the nodes that are alive, the head among them."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = requests.get(f"{self.dashboard}/nodes?view=summary", headers=headers, timeout=5)
+        found: list[dict[str, Any]] = [node["raylet"] for node in answer.json()["data"]["summary"]]
+        return {node["nodeManagerAddress"]: node["nodeId"] for node in found if node.get("state") == "ALIVE"}
+
+    def kill_node(self, address: str) -> None:
+        """End a node with all that runs on it at once, as a machine that loses its power."""
+        process = self.nodes[address]
+        for group in _groups(process.pid):
+            os.killpg(group, signal.SIGKILL)
+        process.wait()
+
+    def drain(self, address: str, seconds: int) -> None:
+        """Give notice, as a cloud does before it takes a machine away: it will be gone in so many seconds."""
+        words = ["--node-id", self.living()[address], "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
+        words += ["--reason-message", "spot", "--deadline-remaining-seconds", str(seconds), "--address", self.gcs]
+        ray = str(Path(sys.executable).parent / "ray")
+        environment = {**self.environment(self.token), **self.own}
+        subprocess.run([ray, "drain-node", *words], env=environment, check=True, capture_output=True, timeout=60)
 
 
 def free_ports(count: int) -> list[int]:
@@ -80,39 +126,34 @@ def _groups(session: int) -> set[int]:
 
 
 @contextmanager
-def local_cluster(folder: Path) -> Iterator[LocalCluster]:
-    """A head without CPUs, and a node with two and a resource called `driver`."""
-    gcs, dashboard, client, agent, other = free_ports(5)
-    token = secrets.token_hex(16)
-    cluster = LocalCluster(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", token, agent)
-    environment = {**cluster.environment(token), "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
-    environment |= {"HF_HUB_OFFLINE": "1", "LIMBECK_CACHE": str(folder / "cache")}
-    small = ["--object-store-memory", str(128 * 2**20), "--disable-usage-stats"]
-    head = ["--head", "--port", str(gcs), "--dashboard-port", str(dashboard), "--ray-client-server-port", str(client)]
-    head += ["--num-cpus", "0", "--dashboard-agent-listen-port", str(agent), "--temp-dir", str(folder / "r")]
-    # An address and a folder of its own: nodes that share one take each other's logs and uploads for theirs.
-    head += ["--node-ip-address", "127.0.0.1"]
-    node = ["--address", cluster.gcs, "--node-ip-address", "127.0.0.2"]
-    node += ["--num-cpus", "2", "--resources", '{"driver": 1}']
-    node += ["--dashboard-agent-listen-port", str(other), "--temp-dir", str(folder / "n")]
+def local_cluster(folder: Path, *nodes: Mapping[str, float], **environment: str) -> Iterator[LocalCluster]:
+    """A head without CPUs, and nodes with these resources; `environment` is for their processes."""
+    gcs, dashboard, client, agent = free_ports(4)
+    own = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_OFFLINE": "1", **_PROMPT, **environment}
+    own["LIMBECK_CACHE"] = str(folder / "cache")
     with ExitStack() as stack:
-        stack.enter_context(_ray([*head, *small], environment, folder / "head.log"))
-        _until_it_answers(cluster, 1)
-        stack.enter_context(_ray([*node, *small], environment, folder / "node.log"))
-        _until_it_answers(cluster, 2)
+        cluster = LocalCluster(
+            f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", secrets.token_hex(16), folder, own, stack
+        )
+        head = ["--head", "--port", str(gcs), "--dashboard-port", str(dashboard)]
+        head += ["--ray-client-server-port", str(client), "--dashboard-agent-listen-port", str(agent)]
+        head += ["--num-cpus", "0", "--node-ip-address", "127.0.0.1", "--temp-dir", str(folder / "r"), *_SMALL]
+        stack.enter_context(_ray(head, {**cluster.environment(cluster.token), **own}, folder / "head.log"))
+        _until(lambda: bool(cluster.living()))
+        for resources in nodes:
+            cluster.add_node(resources)
         yield cluster
 
 
-def _until_it_answers(cluster: LocalCluster, nodes: int) -> None:
+_PROMPT = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
+"""A node that is gone is noticed within two seconds instead of fifteen."""
+
+
+def _until(happened: Callable[[], bool]) -> None:
     end = time.monotonic() + START_SECONDS
-    headers = {"Authorization": f"Bearer {cluster.token}"}
     while True:
-        try:
-            answer = requests.get(f"{cluster.dashboard}/nodes?view=summary", headers=headers, timeout=5)
-            alive = [node for node in answer.json()["data"]["summary"] if node["raylet"].get("state") == "ALIVE"]
-            if len(alive) >= nodes:
+        with suppress(requests.RequestException, KeyError, ValueError):
+            if happened():
                 return
-        except (requests.RequestException, KeyError, ValueError):
-            pass
         assert time.monotonic() < end, "the cluster did not start in time"
         time.sleep(0.2)
