@@ -24,13 +24,13 @@ DOCS = Path(__file__).parent
 CONTROLS = ("finetune", "kd", "random_mask")
 
 
-def runs(database: str, sweep: str) -> pd.DataFrame:
-    """The complete runs of a sweep, the method's name in `method`."""
+def runs(database: str, sweep: str) -> tuple[pd.DataFrame, str]:
+    """The complete runs of a sweep, the method's name in `method`; and that of the plan's base."""
     with open_reader(database) as reader:
         frame = reader.trial_frame(sweep)
         method = parse_plan(reader.sweep(sweep).plan, sweep).spec({}, 0).method.name
     frame = frame[frame["state"] == "complete"]
-    return frame.assign(method=frame["cell"].replace("reference", method))
+    return frame.assign(method=frame["cell"].replace(["reference", "base"], method)), method
 
 
 def row(frame: pd.DataFrame, method: str) -> str:
@@ -77,9 +77,8 @@ def filled(page: str, sweep: str, table: str, tested: Callable[[str], str]) -> s
 def main(options: argparse.Namespace) -> None:
     """Write all pages."""
     database = places(options).database
-    frame = runs(database, options.sweep)
+    frame, base = runs(database, options.sweep)
     order = frame.groupby("method")["metric:selection/accuracy"].mean().sort_values(ascending=False).index
-    base = frame.loc[frame["cell"] == "reference", "method"].iloc[0]
 
     def tested(split: str) -> str:
         asked = ["ablation", options.sweep, "--database", database, "--split", split, "--format", "markdown"]
