@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+import copyable
 from limbeck.errors import UserError
 from limbeck.store import (
     DatabaseDamagedError,
@@ -68,7 +69,7 @@ def show_problem(error: UserError) -> None:
         st.markdown(literal(problem))
     st.markdown(advice)
     if command:
-        st.code(command, language=None)
+        copyable.show(command, f"command: {title}")
     if told is None:
         st.page_link("views/overview.py", label="Overview", icon=":material/arrow_back:")
 
@@ -103,4 +104,4 @@ def empty(title: str, advice: str, command: str | None = None) -> None:
     with st.container(border=True):
         st.markdown(f"**{title}**  \n{advice}")
         if command:
-            st.code(command, language=None)
+            copyable.show(command, f"command: {title}")

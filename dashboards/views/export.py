@@ -1,10 +1,12 @@
 """Take a student away: its card and sizes, its folder as a zip, and the command that does the same with proof."""
 
+import re
 import shlex
 
 import pandas as pd
 import streamlit as st
 
+import copyable
 import data
 import exporter
 import leaderboard
@@ -99,9 +101,9 @@ def take_away(sweep: SweepRow, trial: TrialRow) -> None:
     st.caption(
         "Writes the model with its full card, and proves in a fresh process that it answers as the student does."
     )
-    st.code(command(sweep, trial, form), language=None, wrap_lines=True)
+    copyable.show(command(sweep, trial, form), "export command")
     st.caption("Then try it:")
-    st.code(f"echo 'a fine film' | limbeck predict {shlex.quote(name)}", language=None, wrap_lines=True)
+    copyable.show(f"echo 'a fine film' | limbeck predict {shlex.quote(name)}", "predict command")
 
 
 @st.cache_resource(show_spinner=False)
@@ -148,10 +150,15 @@ def converted(wanted: exporter.Wanted, name: str) -> None:
     st.fragment(body, run_every=POLL_SECONDS if running else None)()
 
 
-def preview(card: str) -> str:
-    """Return a card without its front matter, its headings as small as the page's."""
+def preview(card: str) -> None:
+    """Show a card without its front matter, its headings as small as the page's, its code to copy."""
     body = card.split("---\n", 2)[2]
-    return "\n".join(f"####{line.lstrip('#')}" if line.startswith("#") else line for line in body.splitlines())
+    small = "\n".join(f"####{line.lstrip('#')}" if line.startswith("#") else line for line in body.splitlines())
+    for place, part in enumerate(re.split(r"```(?:python)?\n(.*?)\n```", small, flags=re.DOTALL)):
+        if place % 2:
+            copyable.show(part, f"code {place}")
+        else:
+            st.markdown(part)
 
 
 def page() -> None:
@@ -172,7 +179,7 @@ def page() -> None:
         with st.container(width=HALF):
             st.subheader("Card", anchor=False)
             with st.container(border=True):
-                st.markdown(preview(parcel.card(sweep, trial)))
+                preview(parcel.card(sweep, trial))
     target = {"sweep": sweep.name, "trial": name}
     st.page_link(links.TRIAL, label="Open the trial", icon=":material/science:", query_params=target)
 

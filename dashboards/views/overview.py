@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import streamlit as st
 
+import copyable
 import data
 import links
 import states
@@ -118,7 +119,7 @@ def silent(sweeps: list[SweepRow], now: float) -> None:
     )
     many = "these sweeps" if len(sweeps) > 1 else "this sweep"
     st.warning(f"No sign of life from {told}. If {many} were killed, nothing is lost:", icon=":material/heart_broken:")
-    st.code("\n".join(f"limbeck sweep --resume {shlex.quote(s.name)}" for s in sweeps), language=None)
+    copyable.show("\n".join(f"limbeck sweep --resume {shlex.quote(s.name)}" for s in sweeps), "resume")
 
 
 st.title("Sweeps", anchor=False)

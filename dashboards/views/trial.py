@@ -209,7 +209,7 @@ def tricks_view(sweep: SweepRow, trial: TrialRow) -> None:
     ]
     if not shown:
         st.caption("None of the kept pairs makes the teacher change its mind.")
-    for place, row in enumerate(shown):
+    for row in shown:
         with st.container(border=True):
             text, numbers = st.columns([3, 2])
             with text:
@@ -219,18 +219,7 @@ def tricks_view(sweep: SweepRow, trial: TrialRow) -> None:
             with numbers:
                 said = tricks.said(row, names_of)
                 if said:
-                    st.dataframe(
-                        pd.DataFrame(said),
-                        key=f"said {place}",
-                        hide_index=True,
-                        column_config={
-                            "network": st.column_config.TextColumn(width=70),
-                            "class": st.column_config.TextColumn(width=70),
-                            "before": st.column_config.NumberColumn(format="%.0f %%", width=60),
-                            "after": st.column_config.NumberColumn(format="%.0f %%", width=60),
-                        },
-                        alt="Probabilities before and after",
-                    )
+                    st.html(tricks.table(said))
 
 
 def log_view(sweep: SweepRow, trial: TrialRow) -> None:

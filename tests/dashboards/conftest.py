@@ -1,5 +1,6 @@
 """A results database to look at, and pages without a browser."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -86,7 +87,13 @@ def run(app: AppTest) -> AppTest:
 def said(app: AppTest) -> str:
     """Everything a page says in words."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "warning", "error", "info", "code")
-    return "\n".join(str(element.value) for kind in kinds for element in getattr(app, kind))
+    words = [str(element.value) for kind in kinds for element in getattr(app, kind)]
+    return "\n".join([*words, *copyable(app)])
+
+
+def copyable(app: AppTest) -> list[str]:
+    """What a page offers to copy."""
+    return [json.loads(element.proto.json)["text"] for element in app.get("bidi_component")]
 
 
 os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")

@@ -158,6 +158,9 @@ def test_probabilities_before_and_after() -> None:
         ("teacher", "bad", pytest.approx(20)),
         ("teacher", "class 1", pytest.approx(80)),
     ]
+    shown = tricks.table([{"network": "teacher", "class": "<img src=x>", "before": 93.4, "after": 6.6}])
+    assert "&lt;img src=x&gt;" in shown and "<img" not in shown
+    assert ">93 %<" in shown and ">7 %<" in shown
     assert tricks.flips(row, "teacher")
     assert not tricks.flips(row, "student")
 
