@@ -7,8 +7,9 @@ no such programs, nothing is asked for, and pages are as fast as it alone makes 
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import streamlit
 from starlette.datastructures import MutableHeaders
@@ -17,18 +18,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 SCRIPTS = Path(streamlit.__file__).parent / "static" / "static" / "js"
 HERE = '<script>window.__streamlit = { BACKEND_BASE_URL: new URL(".", location.href).href }</script>'
 """Where the server is: beside the page, none of which lies deeper."""
-EVERYWHERE = ("Metric", "Selectbox", "ButtonGroup")
 TABLES, CHARTS = "DataFrame", "EChartsChart"
-NEEDED = {
-    "": (TABLES, "Metric"),
-    "sweep": (*EVERYWHERE, TABLES, CHARTS),
-    "retention": (CHARTS, "Multiselect"),
-    "ablations": (*EVERYWHERE, TABLES, CHARTS),
-    "trial": (*EVERYWHERE, TABLES, CHARTS),
-    "compare": (TABLES, CHARTS, "Multiselect"),
-    "export": (*EVERYWHERE, TABLES, "StreamlitSyntaxHighlighter"),
+NEEDED: dict[str, tuple[str, dict[str, str], str]] = {
+    "": ("", {}, TABLES),
+    "sweep": ("view", {"": TABLES, "Leaderboard": TABLES}, CHARTS),
+    "retention": ("", {}, CHARTS),
+    "ablations": ("", {}, CHARTS),
+    "trial": ("show", {"": CHARTS, "Curves": CHARTS, "Tricks": CHARTS}, TABLES),
+    "compare": ("", {}, CHARTS),
+    "export": ("", {}, TABLES),
 }
-"""By the last part of a page's address: the parts of Streamlit's program that show what it shows."""
+"""By the last part of a page's address: what in it says what is shown, its values, and what is needed for all others.
+Only what shows most of a page: all at once keep a browser from beginning."""
 _IMPORT = re.compile(r'(?:from|import)\s*["`\']\./([\w.-]+\.js)["`\']')
 
 
@@ -54,17 +55,26 @@ def head(names: Sequence[str], page: str, folder: Path = SCRIPTS) -> str:
     return "".join([HERE, *links])
 
 
+def needed(path: str, query: str) -> str | None:
+    """Return what shows most of the page at an address; None where it is no page."""
+    if (name := path.rpartition("/")[2]) not in NEEDED:
+        return None
+    says, values, others = NEEDED[name]
+    return values.get(parse_qs(query).get(says, [""])[0], others)
+
+
 class Early:
     """Writes into the pages on their way out."""
 
-    def __init__(self, app: ASGIApp, needed: Mapping[str, Sequence[str]] = NEEDED) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
         page = (SCRIPTS.parents[1] / "index.html").read_text(encoding="utf-8")
-        self._heads = {name: head(parts, page).encode() for name, parts in needed.items()}
+        self._heads = {part: head([part], page).encode() for part in (TABLES, CHARTS)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = scope.get("path", "").rpartition("/")[2]
-        if scope["type"] != "http" or scope["method"] != "GET" or name not in self._heads:
+        query = scope.get("query_string", b"").decode("latin-1")
+        part = needed(scope["path"], query) if scope["type"] == "http" and scope["method"] == "GET" else None
+        if part is None:
             await self._app(scope, receive, send)
             return
         kept: list[Message] = []
@@ -76,10 +86,10 @@ class Early:
             kept.append(message)
             if message["type"] == "http.response.start" or message.get("more_body"):
                 return
-            start, body = kept[0], b"".join(part.get("body", b"") for part in kept[1:])
+            start, body = kept[0], b"".join(piece.get("body", b"") for piece in kept[1:])
             headers = MutableHeaders(scope=start)
             if start["status"] == 200 and headers.get("content-type", "").startswith("text/html"):
-                body = body.replace(b"</head>", self._heads[name] + b"</head>", 1)
+                body = body.replace(b"</head>", self._heads[part] + b"</head>", 1)
                 headers["content-length"] = str(len(body))
                 for what in ("etag", "last-modified"):
                     del headers[what]

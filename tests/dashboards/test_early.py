@@ -23,13 +23,19 @@ async def page(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": INDEX[1000:]})
 
 
-def ask(path: str, method: str = "GET") -> tuple[dict[bytes, bytes], bytes]:
+def ask(path: str, method: str = "GET", query: bytes = b"") -> tuple[dict[bytes, bytes], bytes]:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "path": path, "method": method, "headers": [(b"if-none-match", b"same")]}
+    scope = {
+        "type": "http",
+        "path": path,
+        "method": method,
+        "query_string": query,
+        "headers": [(b"if-none-match", b"same")],
+    }
     asyncio.run(early.Early(page)(scope, None, send))  # type: ignore[arg-type]
     return dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
 
@@ -47,6 +53,16 @@ def test_a_page_says_where_the_server_is_and_what_to_fetch(path: str) -> None:
     assert body.index(early.HERE.encode()) < body.index(b"</head>")
 
 
+def test_only_what_shows_most_of_a_page_is_fetched() -> None:
+    for query, part in ((b"", b"DataFrame."), (b"sweep=a%20b&view=History", b"EChartsChart.")):
+        _, body = ask("/sweep", query=query)
+        assert part in body
+        assert not (b"DataFrame." in body and b"EChartsChart." in body)
+    assert early.needed("/trial", "show=Log") == early.TABLES
+    assert early.needed("/trial", "") == early.CHARTS
+    assert early.needed("/static/js/sweep.js", "") is None
+
+
 @pytest.mark.parametrize(
     ("path", "method"), [("/_stcore/health", "GET"), ("/static/js/a.js", "GET"), ("/sweep", "POST")]
 )
@@ -57,8 +73,7 @@ def test_all_else_goes_by_untouched(path: str, method: str) -> None:
 
 
 def test_every_page_has_its_programs_in_this_streamlit() -> None:
-    for names in early.NEEDED.values():
-        assert all(early.files([name]) for name in names)
+    assert early.files([early.TABLES]) and early.files([early.CHARTS])
     heavy = sum((early.SCRIPTS / name).stat().st_size for name in early.files([early.CHARTS, early.TABLES]))
     assert heavy < 6e6, "read on every first visit"
 
