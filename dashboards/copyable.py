@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-_HTML = '<div><pre tabindex="0"></pre><button type="button">Copy</button></div>'
+_HTML = '<div class="words"><pre tabindex="0"></pre><button type="button">Copy</button></div>'
 _CSS = """
-div {
+.words {
   display: flex; gap: 0.5rem; align-items: flex-start; padding: 0.6rem 0.8rem;
   background: var(--st-code-background-color); border-radius: var(--st-base-radius);
 }
