@@ -69,6 +69,7 @@ class LocalCluster:
         for group in _groups(process.pid):
             os.killpg(group, signal.SIGKILL)
         process.wait()
+        _until(lambda: address not in self.living())
 
     def drain(self, address: str, seconds: int) -> None:
         """Give notice, as a cloud does before it takes a machine away: it will be gone in so many seconds."""
