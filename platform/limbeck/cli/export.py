@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.cli.places import Commands, Places, add_command, add_places, cache, places, reader
 from limbeck.errors import Problem, UserError, did_you_mean
-from limbeck.storage import fetched
 
 if TYPE_CHECKING:
     from limbeck.export import Confirmation, Facts
@@ -132,6 +131,8 @@ def _student(row: "TrialRow", where: Places) -> Path:
     From an object store only what lies in the home that was given is fetched: the database may be somebody else's.
     """
     if "://" in where.home:
+        from limbeck.storage import fetched
+
         return fetched(where.storage(), row.sweep, row.trial)
     noted = Path(row.folder) / "student" if row.folder else None
     if noted is not None and noted.is_dir():
