@@ -71,8 +71,9 @@ def test_sweeps_run_as_jobs(cluster: LocalCluster, ask: Callable[..., Answers], 
         ["stop", "mine", *there],
         ["jobs", *there],
         ["logs", "nine", *there],
+        ["doctor", "mine.yaml", *there, "--home", home],
     )
-    submitted, listed, said, _, _, details, stopped, late, table, nobody = answers
+    submitted, listed, said, _, _, details, stopped, late, table, nobody, examined = answers
 
     assert submitted[0] == 0, submitted
     job, log = submitted[1].split("\n", 1)
@@ -94,6 +95,11 @@ def test_sweeps_run_as_jobs(cluster: LocalCluster, ask: Callable[..., Answers], 
     assert late[0] == 0 and "had ended before: succeeded" in late[1]
     assert [line.split()[2] for line in table[1].splitlines() if "limbeck-" in line] == ["stopped", "succeeded"]
     assert nobody[0] == 2 and "Did you mean 'mine'?" in nobody[2]
+    assert examined[0] == 0, examined
+    from_here, inside = examined[1].split("nothing to mend\n", 1)
+    assert f"ok    token: {cluster.dashboard} turns those away that have none" in from_here
+    assert f"ok    storage: {home}: seen and written by the node" in inside, "a job has looked around there"
+    assert "ok    plan: mine: 1 trials, all of which can run" in inside and inside.endswith("nothing to mend\n")
     assert not [answer for answer in answers if cluster.token in "".join(answer[1:])], "the token is in no output"
 
 
