@@ -1,15 +1,15 @@
 """Sweeps over several nodes: trials spread, sweeps stay apart, and a node that goes takes nothing with it."""
 
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from cluster_toys import undisturbed
 from disturbance import meanwhile, running
+from drivers import driven
 from local_cluster import LocalCluster, local_cluster
 
 from conftest import PLAN, WORKERS_PATH
@@ -36,26 +36,15 @@ def cluster(running_cluster: LocalCluster) -> LocalCluster:
     return running_cluster
 
 
-@contextmanager
-def driver(cluster: LocalCluster, site: Site, more: str, milliseconds: int) -> Iterator["subprocess.Popen[str]"]:
+def driver(
+    cluster: LocalCluster, site: Site, more: str, milliseconds: int
+) -> AbstractContextManager["subprocess.Popen[str]"]:
     """A driver on the head."""
     name = f"toy-{len(more)}"
     plan = site.cache_root.parent / f"{name}.yaml"
     plan.write_text(PLAN.replace("name: toy", f"name: {name}").replace("rows: 1,", f"rows: {milliseconds},") + more)
-    words = [str(plan), str(site.home), str(site.cache_root), "--database", site.database, "--address", cluster.gcs]
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).parent / "drive.py"), *words],
-        env={**cluster.environment(cluster.token), "PYTHONPATH": WORKERS_PATH},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stderr:
-            process.stderr.close()
+    words = (str(plan), str(site.home), str(site.cache_root), "--database", site.database, "--address", cluster.gcs)
+    return driven(*words, environment=cluster.environment(cluster.token))
 
 
 def ended(process: "subprocess.Popen[str]") -> str:

@@ -9,13 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from cluster_toys import TOY, undisturbed
 from disturbance import meanwhile, running
+from drivers import driven
 
 from conftest import PLAN, WORKERS_PATH
 from limbeck.cluster.sweep import Site, run_sweep
@@ -45,25 +45,10 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping[str, str]]:
     _store.cache_clear()
 
 
-@contextmanager
-def driver(tmp_path: Path, database: str, machine: str, *words: str) -> Iterator["subprocess.Popen[str]"]:
+def driver(tmp_path: Path, database: str, machine: str, *words: str) -> AbstractContextManager["subprocess.Popen[str]"]:
     """A driver with Ray on a machine whose disk holds nothing of another's."""
     (tmp_path / "p.yaml").write_text(TEXT)
-    given = [str(tmp_path / "p.yaml"), HOME, str(tmp_path / machine), "--database", database, *words]
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "drive.py"), *given],
-        env={**os.environ, "PYTHONPATH": WORKERS_PATH},
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stderr:
-            process.stderr.close()
+    return driven(str(tmp_path / "p.yaml"), HOME, str(tmp_path / machine), "--database", database, *words)
 
 
 def rows(database: str) -> list[TrialRow]:

@@ -3,18 +3,17 @@
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
 import pytest
 from cluster_toys import TOY, ToyStock, toy_train
+from drivers import driven
 
-from conftest import PLAN, WORKERS_PATH
+from conftest import PLAN
 from limbeck.cluster.configurations import Searched
 from limbeck.cluster.mirror import Mirror
 from limbeck.cluster.study import Study, Verdict
@@ -37,24 +36,9 @@ cluster: {concurrent: 1}
 """One trial at a time, so that the order of asking and telling is always the same; 0.5 s each."""
 
 
-@contextmanager
-def driver(tmp_path: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+def driver(tmp_path: Path, *words: str) -> AbstractContextManager["subprocess.Popen[str]"]:
     (tmp_path / "p.yaml").write_text(TEXT)
-    command = [sys.executable, str(Path(__file__).parent / "drive.py")]
-    process = subprocess.Popen(
-        [*command, str(tmp_path / "p.yaml"), str(tmp_path / "runs"), str(tmp_path / "cache"), *words],
-        env={**os.environ, "PYTHONPATH": WORKERS_PATH},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell that runs the tests in the background has SIGINT ignored, and so would the driver.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    return driven(str(tmp_path / "p.yaml"), str(tmp_path / "runs"), str(tmp_path / "cache"), *words)
 
 
 def rows(site: Site) -> list[TrialRow]:
