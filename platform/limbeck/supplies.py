@@ -184,25 +184,21 @@ class Supplies:
         chosen = spread(task.unlabelled_rows, wanted)
         columns = tuple([column[i] for i in chosen] for column in task.unlabelled)
         blank = np.full(wanted, UNLABELLED) if task.classes else np.full(wanted, np.nan, np.float32)
-        name = f"{task.fingerprint}/unlabelled/{wanted}"
-        split = encode(Examples(columns, blank), prepared.tokenizer, prepared.max_tokens, self.cache, name)
-        logits = self._outputs(
-            prepared.teacher, prepared.teacher_key, name, split, prepared.vocabulary, prepared.precision
-        )
-        return [(split, logits)]
+        return [self._taught(Examples(columns, blank), f"{task.fingerprint}/unlabelled/{wanted}", prepared)]
 
     def sources(self, spec: TrialSpec, prepared: Prepared) -> list[tuple[Encoded, np.ndarray]]:
         """Training rows of the plan's source tasks and the teacher's logits on them."""
         found = []
         for i, config in enumerate(spec.sources):
             task = self.same_classes(config, prepared.task, f"base.sources[{i}]")
-            name = f"{task.fingerprint}/{TRAIN}"
-            split = encode(task.train, prepared.tokenizer, prepared.max_tokens, self.cache, name)
-            logits = self._outputs(
-                prepared.teacher, prepared.teacher_key, name, split, prepared.vocabulary, prepared.precision
-            )
-            found.append((split, logits))
+            found.append(self._taught(task.train, f"{task.fingerprint}/{TRAIN}", prepared))
         return found
+
+    def _taught(self, examples: Examples, name: str, prepared: Prepared) -> tuple[Encoded, np.ndarray]:
+        """Rows beside the task's own splits, and the teacher's logits on them; `name` names them in the cache."""
+        split = encode(examples, prepared.tokenizer, prepared.max_tokens, self.cache, name)
+        key, vocabulary = prepared.teacher_key, prepared.vocabulary
+        return split, self._outputs(prepared.teacher, key, name, split, vocabulary, prepared.precision)
 
     def _outputs(
         self, teacher: HubClassifier, key: str, name: str, split: Encoded, vocabulary: Vocabulary, precision: str
