@@ -12,9 +12,10 @@ from starlette.middleware import Middleware
 
 from early import Early
 from limbeck import compare, report, store
+from packed import Packed
 
 NEEDED = (compare, report, store)
-app = st.App(str(Path(__file__).parent / "app.py"), middleware=[Middleware(Early)])
+app = st.App(str(Path(__file__).parent / "app.py"), middleware=[Middleware(Early), Middleware(Packed)])
 
 
 def main() -> None:

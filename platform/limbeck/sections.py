@@ -15,6 +15,7 @@ Direction = Literal["max", "min"]
 _LEARNED: dict[str, Direction] = {
     "retention": "max",
     "selection/agreement": "max",
+    "selection/kl": "min",
     **{f"selection/{name}": "max" for name in METRICS},
 }
 _GRAPH = "latency_ms/onnx/"

@@ -1,10 +1,10 @@
 """Measure the dashboard in a browser on 10,000 trials and 1,000,000 metric rows, beside optuna-dashboard on its study.
 
 Not part of the test suite: `python tests/benchmarks/bench_dashboard.py`. A page's first paint is the time from asking
-for its address to all its tables and charts being there: cold in a browser that has the program still to load, then,
-by the median of the other visits, in one that has it. Its rerun is what the server needs to run it again. Both servers
-read the same file on the same machine in the same run. It ends with 1 where a page is over its limit, where memory
-grows from one change of view to the next, or where the other dashboard shows the same sooner.
+for its address in an open window to all its tables and charts being there: cold in a browser that has the program still
+to load, then, by the median of the other visits, in one that has it. Its rerun is what the server needs to run it
+again. Both servers read the same file on the same machine in the same run. It ends with 1 where a page is over its
+limit, where memory grows from one change of view to the next, or where the other dashboard shows the same sooner.
 
 With `--home DIR` the database is kept in DIR/10000 and found again by the next run.
 """
@@ -48,6 +48,7 @@ CHANGES = 60
 VIEWS = ("Curves", "History", "Slices", "Front", "Leaderboard")
 GROWTH_MOST = 1.3
 """Heap after all changes of view over that after the first round: what is kept of a view is not kept of each visit."""
+WINDOW_MS = 1_500
 PATIENCE_MS = 40_000
 """A page that has not painted by then never does."""
 PAGES = {
@@ -152,6 +153,8 @@ def paints(browser: Browser, url: str, selector: str, seen: Seen, visits: int) -
     for _ in range(visits):
         page = context.new_page()
         traffic = Traffic(page)
+        # A new window draws its own frame and menus, for a second on both cores: not a part of any page.
+        page.wait_for_timeout(WINDOW_MS)
         begin = time.perf_counter()
         page.goto(url, wait_until="commit")
         try:
@@ -218,7 +221,7 @@ def line(name: str, seen: Seen) -> bool:
     row = f"{name:<28}{seen.paints[0]:>8.2f}{usual(seen):>8.2f}{rerun}"
     row += f"{seen.bytes_data / 1e6:>9.2f}{seen.bytes_all / 1e6:>8.2f}{seen.heap:>9.0f}"
     slow = bool(seen.reruns) and (usual(seen) > PAINT_MOST or statistics.median(seen.reruns) > RERUN_MOST)
-    over = slow or (bool(seen.reruns) and seen.bytes_data > BYTES_MOST)
+    over = slow or (bool(seen.reruns) and seen.bytes_all > BYTES_MOST)
     print(row + ("  over the limit" if over else ""), flush=True)
     return not over
 

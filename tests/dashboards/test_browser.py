@@ -86,12 +86,13 @@ def until(page: Any, done: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def click_row(page: Any, row: int, seen: Callable[[], bool]) -> None:
-    """Tick a row of the first table; again where it was not drawn yet, until something is seen of it."""
+    """Tick a row of the first table; again where the click was lost. Not soon: a second one takes the tick away."""
     table = page.get_by_test_id("stDataFrame").first
-    for _ in range(10):
+    table.locator("canvas [role=gridcell]").first.wait_for(state="attached")
+    for _ in range(4):
         table.click(position={"x": 18, "y": HEADER + ROW * row + ROW // 2})
         with suppress(AssertionError):
-            return until(page, seen, 2)
+            return until(page, seen, 15)
     raise AssertionError("the table takes no clicks")
 
 
