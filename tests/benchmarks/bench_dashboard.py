@@ -42,6 +42,13 @@ TABLE, CHART = '[data-testid="stDataFrame"] canvas', '[data-testid="stEChartsCha
 TO_COME = "[data-testid=stSkeleton], [data-testid=stEChartsChart][aria-busy=true]"
 """What stands on a page of ours where something is still to be drawn."""
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+PAINTED = """([what, toCome]) => {
+    const [css, text] = what.split("=~")
+    const there = [...document.querySelectorAll(css)].some(e => !text || new RegExp(text).test(e.textContent))
+    const app = document.querySelector("[data-testid=stApp]")
+    return there && !document.querySelector(toCome) && (!app || app.dataset.testScriptState === "notRunning")
+}"""
+"""Whether a page stands: what it shows is there, with a text where one is named, and nothing is to come or runs."""
 SHOWN = "view => new URL(location).searchParams.get('view') === view"
 PAINT_MOST, RERUN_MOST, BYTES_MOST = 1.5, 0.3, 5e6
 CHANGES = 60
@@ -65,11 +72,11 @@ PAGES = {
     "trial": (f"trial?sweep={SWEEP}", CHART),
     "trial: configuration": (f"trial?sweep={SWEEP}&show=Configuration", TABLE),
     "compare": (f"compare?trials={SWEEP}/&trials=sizes/", CHART),
-    "export": (f"export?sweep={SWEEP}", "text=limbeck predict"),
+    "export": (f"export?sweep={SWEEP}", "code=~limbeck predict"),
 }
 OTHERS = {
-    "overview": ("dashboard", f"text={SWEEP}"),
-    "sweep: leaderboard": ("dashboard/studies/1/trials", "text=/Trial [0-9]+/"),
+    "overview": ("dashboard", f"#root=~{SWEEP}"),
+    "sweep: leaderboard": ("dashboard/studies/1/trials", "#root=~Trial [0-9]+"),
     "sweep: history": ("dashboard/studies/1", ".js-plotly-plot .main-svg"),
     "sweep: importance": ("dashboard/studies/1", ".js-plotly-plot .barlayer .point"),
     "sweep: parallel": ("dashboard/studies/1/analytics", ".js-plotly-plot .parcoords"),
@@ -158,8 +165,8 @@ def paints(browser: Browser, url: str, selector: str, seen: Seen, visits: int) -
         begin = time.perf_counter()
         page.goto(url, wait_until="commit")
         try:
-            page.locator(selector).first.wait_for(timeout=PATIENCE_MS)
-            page.wait_for_function("what => !document.querySelector(what)", arg=TO_COME, timeout=PATIENCE_MS)
+            # Looked for at every frame: a locator that waits looks twice a second in the end.
+            page.wait_for_function(PAINTED, arg=[selector, TO_COME], timeout=PATIENCE_MS)
             seen.paints.append(time.perf_counter() - begin)
         except PlaywrightTimeout:
             seen.paints.append(math.inf)
