@@ -1,4 +1,4 @@
-"""Freed memory stays with the process until it is given back."""
+"""Freed memory stays with the process until it is given back, which is when there is too much of it."""
 
 import ctypes
 import subprocess
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from limbeck import memory
 
 CODE = """
 import os, sys
@@ -37,3 +39,55 @@ def test_freed_blocks_are_kept_until_they_are_given_back() -> None:
     assert held > 95
     assert kept > 95
     assert after < 30
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="another system")
+def test_what_a_process_holds_grows_with_what_it_touches() -> None:
+    before = memory.held()
+    block = bytearray(b"x" * 50 * 2**20)
+    assert 45 * 2**20 < memory.held() - before < 120 * 2**20
+    del block
+
+
+class Looked:
+    """A process that has what it is told to have, and counts what is given back."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.given = 0, 0
+        self.freed = memory.Freed()
+        monkeypatch.setattr(memory, "held", lambda: self.now)
+        monkeypatch.setattr(memory, "give_back", self._give)
+
+    def _give(self) -> None:
+        self.given += 1
+
+    def steps(self, phase: str, *held: int) -> int:
+        """Take steps; return how many times something was given back."""
+        before = self.given
+        for self.now in held:
+            self.freed.after(phase)
+        return self.given - before
+
+
+def test_holes_are_given_back_when_they_have_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Looked(monkeypatch)
+    assert looked.steps("student", *[100] * 50, *[124] * 50) == 0
+    assert looked.steps("student", 126) == 1
+    assert looked.steps("student", *[100] * 50) == 0
+
+
+def test_what_steps_really_need_is_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Looked(monkeypatch)
+    looked.steps("student", *[100] * 50)
+    assert looked.steps("student", *[300] * 500) == 1, "after that 300 is the usual"
+
+
+def test_blocks_are_not_given_back_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Looked(monkeypatch)
+    assert 1 < looked.steps("student", *[100, 200] * 100) <= 200 // memory.Freed.REST
+
+
+def test_each_phase_is_compared_with_its_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Looked(monkeypatch)
+    assert looked.steps("student", *[100] * 30) + looked.steps("generator", *[300] * 30) == 0
+    assert looked.steps("student", 300) == 1, "the generator's blocks are of no use to the student"

@@ -2,10 +2,14 @@
 
 import ctypes
 import gc
+import os
 from contextlib import suppress
+from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _MOST = 2**31 - 1
+_STATUS = Path("/proc/self/statm")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def keep_freed() -> None:
@@ -29,3 +33,35 @@ def give_back() -> None:
     gc.collect()
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def held() -> int:
+    """Bytes of memory that this process alone has; 0 where the system does not tell."""
+    try:
+        _, resident, shared, *_ = _STATUS.read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return (int(resident) - int(shared)) * _PAGE
+
+
+class Freed:
+    """Freed blocks that steps leave behind: batches of many lengths leave holes that no later block fits.
+
+    They are given back once the process has a quarter more than after the first step since they last were; steps of
+    one phase are compared with their like. Not sooner than `REST` steps later: taking the blocks anew costs time.
+    """
+
+    MORE, REST = 1.25, 25
+
+    def __init__(self) -> None:
+        self._usual: dict[str, int] = {}
+        self._steps = 0
+
+    def after(self, phase: str) -> None:
+        """Look after a step of a phase."""
+        self._steps += 1
+        now = held()
+        if now > self.MORE * self._usual.setdefault(phase, now) and self._steps >= self.REST:
+            give_back()
+            self._usual.clear()
+            self._steps = 0

@@ -13,7 +13,7 @@ from limbeck import checkpoint
 from limbeck.encoding import Batch, Order, Reader, take
 from limbeck.examination import Examiner
 from limbeck.latency import latency_ms
-from limbeck.memory import keep_freed
+from limbeck.memory import Freed, keep_freed
 from limbeck.methods import METHODS
 from limbeck.methods.base import STUDENT, Method, Parts, TaskFacts
 from limbeck.models import parameters, parameters_non_embedding, save_classifier
@@ -70,6 +70,7 @@ class _Run:
         self.best: dict[str, Tensor] | None = None
         self.sums: dict[str, tuple[Tensor, int]] = {}
         self.last_evaluated = 0
+        self.freed = Freed()
 
     # -- making ready ---------------------------------------------------------------------------------------------
 
@@ -130,6 +131,7 @@ class _Run:
         while not self._spent():
             started = self.worker.clock()
             phase = self._step()
+            self.freed.after(phase)
             self.state.seconds += self.worker.clock() - started
             due = phase == STUDENT and self.updates in self.evaluations
             if (due or self._spent()) and self.updates > self.last_evaluated:
