@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from methods import plain_mate
 
 WIDE = 128
 CONFIG = MateConfig()
+Average = Callable[[Sequence[Tensor]], None]
 
 
 class Form(Protocol):
@@ -48,8 +49,9 @@ def noise_of(setting: Setting, number: int, rows: int) -> RowNoise:
 class Product:
     """What the training loop does in one step."""
 
-    def __init__(self, setting: Setting, precision: str) -> None:
+    def __init__(self, setting: Setting, precision: str, average: Average = lambda _: None) -> None:
         self._setting, self._precision, self._device = setting, precision, setting.reader.device
+        self._average = average
         self.student, self.generator = setting.student(), copy.deepcopy(setting.generator)
         labels = torch.from_numpy(np.array(setting.reader.split.labels)).to(self._device)
         parts = Parts(
@@ -80,7 +82,7 @@ class Product:
         self.student.train()
         with autocast(self._precision, self._device):
             loss = self.method.loss(batch, phase, noise).total
-        self._optimisers[phase].step(loss, lambda _: None)
+        self._optimisers[phase].step(loss, self._average)
         return loss.detach()
 
 

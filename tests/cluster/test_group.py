@@ -14,8 +14,9 @@ from ray.exceptions import RayActorError
 from ray.train import ControllerError, WorkerGroupError
 
 from limbeck.cluster import group
+from limbeck.cluster.averaging import average
 from limbeck.cluster.engine import Engine
-from limbeck.cluster.group import average, gather
+from limbeck.cluster.group import gather
 from limbeck.cluster.sweep import Site, run_sweep
 from limbeck.plan import Plan
 from limbeck.store import open_reader
@@ -103,14 +104,6 @@ def test_workers_that_went_are_told_from_those_that_lost_them() -> None:
     assert group._died(lost) == went and [one.preempted for one in went] == [False, True]
     assert group._died(WorkerGroupError("own", {0: ValueError("no"), 1: Unheard(TimeoutError())})) == []
     assert group._died(ControllerError(RuntimeError("no workers"))) == []
-
-
-def test_tensors_travel_in_groups_of_one_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group, "_BUCKET_BYTES", 16)
-    a, b, c = torch.zeros(2), torch.zeros(2), torch.zeros(1)
-    d = torch.zeros(1, dtype=torch.float64)
-    e = torch.zeros(100)
-    assert [[len(t) for t in g] for g in group._buckets([a, b, c, d, e])] == [[2, 2], [1], [1], [100]]
 
 
 def test_one_worker_alone_needs_no_group(tmp_path: Path) -> None:

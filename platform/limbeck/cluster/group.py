@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor
 
+from limbeck.cluster.averaging import average
 from limbeck.cluster.hearing import saying
 from limbeck.cluster.messages import End, Ready, Refused, Said, packed, stop_requested
 from limbeck.cluster.mishaps import disk_is_full, no_room
 from limbeck.cluster.worker import DEATHS_FORGIVEN, Setup, attempt, failed, make_ready, read_spec, report_of
 from limbeck.worker import Progress, Worker
 
-_BUCKET_BYTES = 25 * 2**20
 _POLL_SECONDS = "0.2"
 """How often Train's controller looks for reports. Its default of 2 s would hold up every evaluation that long."""
 
@@ -126,32 +126,6 @@ def _own_copy(setup: Setup, folder: Path, rank: int) -> tuple[Setup, Path]:
         return setup, folder
     aside = replace(storage, folder=storage.folder / f".rank-{rank}")
     return replace(setup, storage=aside), aside.folder / folder.relative_to(storage.folder)
-
-
-def average(tensors: Sequence[Tensor]) -> None:
-    """Replace tensors by their mean over the workers, in place; small ones travel together."""
-    size = dist.get_world_size()
-    for bucket in _buckets(tensors):
-        flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
-        dist.all_reduce(flat)
-        flat /= size
-        parts = torch.split(flat, [tensor.numel() for tensor in bucket])
-        for tensor, part in zip(bucket, parts, strict=True):
-            tensor.detach().copy_(part.view_as(tensor))
-
-
-def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Group tensors of one type, in order, up to 25 MiB a group: every worker must form the same groups."""
-    groups: list[list[Tensor]] = []
-    room = 0
-    for tensor in tensors:
-        size = tensor.numel() * tensor.element_size()
-        if not groups or size > room or groups[-1][0].dtype != tensor.dtype:
-            groups.append([])
-            room = _BUCKET_BYTES
-        groups[-1].append(tensor)
-        room -= size
-    return groups
 
 
 def gather(tensor: Tensor) -> Tensor:

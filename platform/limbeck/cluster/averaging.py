@@ -1,0 +1,64 @@
+"""Gradients averaged over the workers of a trial."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+_BUCKET_BYTES = 25 * 2**20
+_TABLE_ROWS = 4096
+"""A matrix of so many rows is taken for a vocabulary's table."""
+
+
+def average(tensors: Sequence[Tensor]) -> None:
+    """Replace tensors by their mean over the workers, in place; every worker must bring the same shapes in order.
+
+    Small ones travel together. Of a vocabulary's table only the rows travel that are not zero everywhere, which are the
+    words of the batch: of a three-layer student the whole table is two thirds of all gradients.
+    """
+    tables = [tensor for tensor in tensors if tensor.ndim == 2 and len(tensor) >= _TABLE_ROWS]
+    rows = [_rows_in_use(table) for table in tables]
+    # Which of them are sent whole is the same for all workers: they have agreed on the rows.
+    whole = {id(table) for table, used in zip(tables, rows, strict=True) if 2 * len(used) > len(table)}
+    parts = {id(table): table[used] for table, used in zip(tables, rows, strict=True) if id(table) not in whole}
+    _average_whole([parts.get(id(tensor), tensor) for tensor in tensors])
+    for table, used in zip(tables, rows, strict=True):
+        if id(table) in parts:
+            table.detach()[used] = parts[id(table)]
+
+
+def _rows_in_use(table: Tensor) -> Tensor:
+    """Numbers of the rows that are not zero on every worker, ascending. NaN is not zero."""
+    used = (table.detach() != 0).any(1).to(torch.uint8)
+    dist.all_reduce(used, dist.ReduceOp.MAX)
+    return used.nonzero().squeeze(1)
+
+
+def _average_whole(tensors: Sequence[Tensor]) -> None:
+    size = dist.get_world_size()
+    under_way = []
+    for bucket in _buckets(tensors):
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
+        # While one bucket travels the next is packed.
+        under_way.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+    for bucket, flat, work in under_way:
+        work.wait()
+        flat /= size
+        parts = torch.split(flat, [tensor.numel() for tensor in bucket])
+        for tensor, part in zip(bucket, parts, strict=True):
+            tensor.detach().copy_(part.view_as(tensor))
+
+
+def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Group tensors of one type, in order, up to 25 MiB a group: every worker must form the same groups."""
+    groups: list[list[Tensor]] = []
+    room = 0
+    for tensor in tensors:
+        size = tensor.numel() * tensor.element_size()
+        if not groups or size > room or groups[-1][0].dtype != tensor.dtype:
+            groups.append([])
+            room = _BUCKET_BYTES
+        groups[-1].append(tensor)
+        room -= size
+    return groups
