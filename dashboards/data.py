@@ -95,6 +95,11 @@ def examples(sweep: SweepRow, name: str) -> list[ExamplesRow]:
     return reader().examples(sweep.name, name)
 
 
+def classes(sweep: SweepRow, name: str) -> tuple[str, ...]:
+    """Return what the classes of the trial's task are called, where that is known."""
+    return reader().classes(sweep.name, name)
+
+
 def curve_metrics(frame: pd.DataFrame) -> list[str]:
     """Return the metrics that trials report on their way, best known first."""
     names = [column.removeprefix("metric:") for column in frame.columns if column.startswith("metric:")]

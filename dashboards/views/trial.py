@@ -1,6 +1,5 @@
 """One trial: what it was told, how it learned, what its method made up, and how it ended."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -171,16 +170,6 @@ def checkpoints(trial: TrialRow) -> list[dict[str, str]]:
     return out
 
 
-def classes(trial: TrialRow) -> list[str]:
-    """Return the classes' names where the student lies on this machine."""
-    try:
-        config = json.loads((Path(trial.folder or "") / "student" / "config.json").read_text())
-        names = config["id2label"]
-        return [str(names[str(place)]) for place in range(len(names))]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
 def tricks_view(sweep: SweepRow, trial: TrialRow) -> None:
     found = data.examples(sweep, trial.trial)
     rows = data.metrics(sweep, (trial.trial,))
@@ -202,7 +191,7 @@ def tricks_view(sweep: SweepRow, trial: TrialRow) -> None:
         links.keep("update", str(update), str(steps[-1]))
     else:
         update = steps[0]
-    names_of = classes(trial)
+    names_of = data.classes(sweep, trial.trial)
     only = widgets.pick_one("pairs", "Pairs", [EVERY_PAIR, ONLY_FLIPS]) == ONLY_FLIPS
     shown = [
         r for r in next(one.rows for one in found if one.updates == update) if not only or tricks.flips(r, "teacher")

@@ -11,6 +11,7 @@ from limbeck.analysis.retention_tables import raw_retention, retention_tables
 from limbeck.analysis.samples import MEAN_OF_RATIOS, RATIO_OF_MEANS
 from limbeck.compare import Resampling
 from limbeck.report import to_json, to_latex, to_text
+from limbeck.store.rows import class_names
 from stored_results import PLAN, Results, ablation_of, logits
 
 QUICK = Resampling(resamples=200)
@@ -135,4 +136,8 @@ def test_the_tables(results: Results) -> None:
     assert raw[0]["missing_seeds"] == [2]
     assert raw[0]["gap_closed"] == pytest.approx(1.5)
     assert raw[1]["gap_closed"] is None
+    assert "class 0 kept" in text
+    results.store.add_notes("parts", {class_names("movies-1"): ["negative", "positive"]})
+    (table,) = retention_tables(measure(results))
+    assert "positive kept" in to_text(table) and "class 0" not in to_text(table)
     assert raw[0]["class_0_low"] <= raw[0]["class_0"] <= raw[0]["class_0_high"]

@@ -26,6 +26,7 @@ DIVERGES, RAISES, DIES, DIES_ONCE = 0.91, 0.92, 0.93, 0.94
 @dataclass(frozen=True)
 class ToyTask:
     fingerprint: str
+    classes: tuple[str, ...] = ("no", "yes")
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,9 @@ def test_predictions_are_kept_and_the_reference_once(
         np.save(job.folder / "predictions" / "amazon.npy", logits)
         np.save(job.folder / "predictions" / "teacher-amazon.npy", logits - 1)
         np.save(job.folder / "predictions" / "gold-amazon.npy", np.array([0, 1, job.seed]))
-        ledger.ended(job.trial, End("complete", {"retention": 0.9}, task="films", teacher="big"))
+        ledger.ended(
+            job.trial, End("complete", {"retention": 0.9}, task="films", teacher="big", classes=("bad", "good"))
+        )
         assert reader.splits("toy", job.trial) == ["amazon"]
         kept = reader.predictions("toy", job.trial, "amazon")
         assert kept is not None and kept.tolist() == logits.tolist()
@@ -207,6 +209,7 @@ def test_predictions_are_kept_and_the_reference_once(
         )
         assert teacher is not None and teacher.tolist() == np.full((3, 2), -1).tolist()
         assert gold is not None and gold.tolist() == [0, 1, 0]
+        assert reader.classes("toy", job.trial) == ("bad", "good")
 
 
 def test_what_ran_is_handed_out_first_after_a_crash(

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from limbeck.store import NewSweep, NewTrial, Outcome, Store, open_store
+from limbeck.store.rows import class_names
 
 TASK, TEACHER = "movies-fingerprint", "teacher-fingerprint"
+CLASSES = {class_names(TASK): ["negative", "positive"]}
 ROWS = {"test": 1200, "amazon": 800}
 CEILING = {"test": 0.91, "amazon": 0.87}
 TOTAL = 600
@@ -250,7 +252,7 @@ class Writer:
 def search(writer: Writer, home: Path, trials: int = 40, ended: int = 33) -> None:
     """A search still running: complete, stopped early, failed, running and waiting trials."""
     store, draw = writer.store, writer.draw
-    store.add_sweep(NewSweep("mate", SEARCH, "search", "movies", {"retention": "max"}, trials, {"cores": 8}))
+    store.add_sweep(NewSweep("mate", SEARCH, "search", "movies", {"retention": "max"}, trials, {"cores": 8, **CLASSES}))
     for number in range(ended + 3):
         values = {
             "student.layers": int(draw.integers(1, 5)),
@@ -306,7 +308,7 @@ def known(writer: Writer, home: Path, name: str, plan: str, seeds: int, missing:
     """A grid or an ablation, complete but for its last `missing` trials, which failed."""
     kind = "grid" if name == "sizes" else "ablation"
     every = list(cells(name))
-    writer.store.add_sweep(NewSweep(name, plan, kind, "movies", {"retention": "max"}, seeds * len(every)))
+    writer.store.add_sweep(NewSweep(name, plan, kind, "movies", {"retention": "max"}, seeds * len(every), CLASSES))
     runs = []
     for seed in range(seeds):
         for cell, values, quality in every:

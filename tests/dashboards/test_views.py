@@ -170,6 +170,7 @@ def test_the_tricks_show_both_texts_and_the_alarm(at_demo: Path, open_page: Open
     pairs = [block.proto.body for block in app.get("html")]
     assert any(">tedious</mark>" in body and ">gorgeous</mark>" in body for body in pairs)
     assert all("<img" not in body for body in pairs)
+    assert any(">positive<" in body for body in pairs)
     assert any(">2 %<" in body and ">98 %<" in body for body in pairs)
     calm = next(row for row in rows if row.state == "complete" and row.metrics.get("invented/collapsed") == 0.0)
     assert "collapsed" not in said(open_page("trial", sweep="mate", trial=calm.trial, show="Tricks"))

@@ -1,7 +1,7 @@
 """What students keep of their teachers, task by task and over tasks, beside what they cost."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,8 @@ class Retention:
     examples: Mapping[tuple[str, str], int | None]
     """Task and split -> test examples; None where runs are known by one number each."""
     notes: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Task -> what its classes are called, where that is known."""
 
 
 def retention(
@@ -85,7 +87,9 @@ def retention(
         for title, samples in samples_over_tasks(some).items():
             rows += _task_rows(title, at, some, _cells(samples, rng, how))
     examples = {(s.group.task, s.evidence.split): s.evidence.examples for s in sheets}
-    return Retention(sweep, tuple(rows), how.level, examples, tuple(note for sheet in sheets for note in _notes(sheet)))
+    notes = tuple(note for sheet in sheets for note in _notes(sheet))
+    classes = {group.task: reader.classes(name, group.rows[0].trial) for group in groups if group.rows}
+    return Retention(sweep, tuple(rows), how.level, examples, notes, classes)
 
 
 def _sheets(reader: Reader, name: str, group: Group, split: str | None) -> list[Sheet]:

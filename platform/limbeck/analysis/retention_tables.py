@@ -62,18 +62,18 @@ def _table(found: Retention, rows: Sequence[Kept]) -> Table:
             (Column("gap_closed", "gap closed", "percent", best="max"), [_mean(k, "gap_closed") for k in rows])
         )
     if several:
-        columns += _further(rows)
+        columns += _further(rows, found.classes.get(first.task, ()))
     values = tuple(zip(*(column for _, column in columns), strict=True))
     notes = tuple(note for note in found.notes if note.startswith(f"{first.task} ({first.split}): "))
     return Table(tuple(column for column, _ in columns), values, _caption(found, first), notes)
 
 
-def _further(rows: Sequence[Kept]) -> list[tuple[Column, list[Any]]]:
+def _further(rows: Sequence[Kept], names: Sequence[str]) -> list[tuple[Column, list[Any]]]:
     measured = (
         Column("agreement", kind="percent", best="max"),
         Column("kl", "KL", "number", digits=3, best="min"),
         Column("ece", "ECE", "percent", best="min"),
-        *(Column(name, f"{name} kept", "percent") for name in _classes(rows)),
+        *(Column(key, f"{_called(key, names)} kept", "percent") for key in _classes(rows)),
     )
     costs = (
         Column("parameters", kind="count"),
@@ -101,6 +101,12 @@ def _caption(found: Retention, first: Kept) -> str:
 def _classes(rows: Sequence[Kept]) -> list[str]:
     names = {name for kept in rows for name in kept.found if name.startswith("class ")}
     return sorted(names, key=lambda name: int(name.split()[1]))
+
+
+def _called(key: str, names: Sequence[str]) -> str:
+    """Return what a class is called: `class 1` is the second of the names."""
+    place = int(key.split()[1])
+    return names[place] if place < len(names) else key
 
 
 def _seeds(kept: Kept) -> int:

@@ -24,6 +24,9 @@ class SharedTask(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
 
 class Shared(Protocol):
     """What the results need to know of a trial's surroundings."""

@@ -19,7 +19,7 @@ from limbeck.cluster.study import Verdict
 from limbeck.plan import Plan
 from limbeck.storage import Storage
 from limbeck.store import NewTrial, Outcome, Store, TrialRow
-from limbeck.store.rows import ENDED
+from limbeck.store.rows import ENDED, class_names
 
 log = logging.getLogger(__name__)
 TRIAL_FILE = "trial.json"
@@ -243,6 +243,8 @@ class Ledger:
         if all(reference) and reference not in self._references:
             gold, teacher = (_with_prefix(found, prefix) for prefix in (_GOLD, _TEACHER))
             self._store.add_reference(*reference, gold, teacher)
+            if end.classes:
+                self._store.add_notes(self._plan.name, {class_names(reference[0]): end.classes})
             self._references.add(reference)
 
     # -- looking --------------------------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ class End:
     task: str | None = None
     """Fingerprint of the task, by which gold labels and the teacher's outputs are kept once for all trials."""
     teacher: str | None = None
+    classes: tuple[str, ...] = ()
+    """What the task's classes are called, in the order of the logits."""
     error: str | None = None
     traceback: str | None = None
     log: str | None = None

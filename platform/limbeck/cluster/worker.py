@@ -21,7 +21,7 @@ from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from limbeck.cache import Cache
-from limbeck.cluster.engine import Engine, Stock
+from limbeck.cluster.engine import Engine, Shared, Stock
 from limbeck.cluster.hearing import hear, saying, warnings_kept
 from limbeck.cluster.messages import End, Ready, Refused, Report, Said, packed, stop_requested
 from limbeck.cluster.mishaps import disk_is_full, no_room
@@ -200,7 +200,7 @@ def _train(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
         setup.storage.insist(lambda: trail.push(RESULT))
     if result is None:
         return End("stopped")
-    return _complete(result, shared.task.fingerprint, shared.teacher_key)
+    return _complete(result, shared)
 
 
 def _pushing(worker: Worker, trail: Trail) -> Worker:
@@ -238,14 +238,15 @@ def failed(error: BaseException) -> End:
     return End("failed", error=reason, traceback="".join(traceback.format_exception(error)))
 
 
-def _complete(result: Result, task: str, teacher: str) -> End:
+def _complete(result: Result, shared: Shared) -> End:
     return End(
         "complete",
         metrics=dict(result.metrics),
         parameters=result.parameters,
         seconds=result.seconds,
-        task=task,
-        teacher=teacher,
+        task=shared.task.fingerprint,
+        teacher=shared.teacher_key,
+        classes=shared.task.classes,
     )
 
 

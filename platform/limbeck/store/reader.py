@@ -21,7 +21,7 @@ from limbeck.store.faults import (
     StoreError,
     faults_explained,
 )
-from limbeck.store.rows import ExamplesRow, Predictions, SweepRow, TrialRow, TrialState
+from limbeck.store.rows import ExamplesRow, Predictions, SweepRow, TrialRow, TrialState, class_names
 from limbeck.store.values import numbers, unpack
 
 Array = np.ndarray[Any, Any]
@@ -164,6 +164,13 @@ class Reader:
         p = schema.predictions.c
         mine = (p.sweep == sweep) & (p.trial == trial) & (p.split == split)
         return self._array(select(p.dtype, p.rows, p.columns, p.data).where(mine))
+
+    def classes(self, sweep: str, trial: str) -> tuple[str, ...]:
+        """Return what the classes of a trial's task are called; empty for regression and before the trial ended."""
+        p = schema.predictions.c
+        with self._connection() as connection:
+            task = connection.execute(select(p.task).where((p.sweep == sweep) & (p.trial == trial))).scalar()
+        return tuple(map(str, self.sweep(sweep).notes.get(class_names(task), ()))) if task else ()
 
     def all_predictions(self, sweep: str, split: str) -> Iterator[Predictions]:
         """Yield every trial's logits on a split, one at a time, with what tells whose labels and teacher they have."""

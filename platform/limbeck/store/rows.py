@@ -137,6 +137,11 @@ class ExamplesRow:
     rows: list[dict[str, Any]]
 
 
+def class_names(task: str) -> str:
+    """Return the name of the note of a sweep that tells the classes of the task with that fingerprint."""
+    return f"classes {task}"
+
+
 class Predictions(NamedTuple):
     """A trial's logits (N, C) float16 on one split."""
 
