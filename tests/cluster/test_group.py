@@ -14,7 +14,7 @@ from ray.exceptions import RayActorError
 from ray.train import ControllerError, WorkerGroupError
 
 from limbeck.cluster import group
-from limbeck.cluster.averaging import average
+from limbeck.cluster.averaging import PeerLostError, average
 from limbeck.cluster.engine import Engine
 from limbeck.cluster.group import gather
 from limbeck.cluster.sweep import Site, run_sweep
@@ -88,6 +88,8 @@ def nothing_is_left(folder: Path) -> None:
 def test_the_first_workers_own_error_is_the_trials() -> None:
     broke = RuntimeError("rank 1 broke")
     assert group._first_cause(WorkerGroupError("two failed", {3: ValueError("later"), 1: broke})) is broke
+    lost = PeerLostError("connection closed")
+    assert group._first_cause(WorkerGroupError("two failed", {0: lost, 1: broke})) is broke
     other = ControllerError(RuntimeError("no workers"))
     assert group._first_cause(other) is other
 
@@ -104,6 +106,13 @@ def test_workers_that_went_are_told_from_those_that_lost_them() -> None:
     assert group._died(lost) == went and [one.preempted for one in went] == [False, True]
     assert group._died(WorkerGroupError("own", {0: ValueError("no"), 1: Unheard(TimeoutError())})) == []
     assert group._died(ControllerError(RuntimeError("no workers"))) == []
+
+
+def test_who_only_lost_another_goes_on_and_who_broke_does_not() -> None:
+    alone = PeerLostError("connection closed")
+    assert group._left_alone(WorkerGroupError("one", {0: alone}))
+    assert not group._left_alone(WorkerGroupError("two", {0: alone, 1: ValueError("no")}))
+    assert not group._left_alone(ControllerError(RuntimeError("no workers")))
 
 
 def test_one_worker_alone_needs_no_group(tmp_path: Path) -> None:

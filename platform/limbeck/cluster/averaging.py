@@ -1,6 +1,7 @@
 """Gradients averaged over the workers of a trial."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -11,6 +12,19 @@ _TABLE_ROWS = 4096
 """A matrix of so many rows is taken for a vocabulary's table."""
 
 
+class PeerLostError(RuntimeError):
+    """Another worker of the trial no longer answers."""
+
+
+@contextmanager
+def with_peers() -> Iterator[None]:
+    """What is done together with the other workers. PeerLostError: it failed, which is how they learn that one went."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerLostError(str(error)) from error
+
+
 def average(tensors: Sequence[Tensor]) -> None:
     """Replace tensors by their mean over the workers, in place; every worker must bring the same shapes in order.
 
@@ -18,11 +32,13 @@ def average(tensors: Sequence[Tensor]) -> None:
     words of the batch: of a three-layer student the whole table is two thirds of all gradients.
     """
     tables = [tensor for tensor in tensors if tensor.ndim == 2 and len(tensor) >= _TABLE_ROWS]
-    rows = [_rows_in_use(table) for table in tables]
+    with with_peers():
+        rows = [_rows_in_use(table) for table in tables]
     # Which of them are sent whole is the same for all workers: they have agreed on the rows.
     whole = {id(table) for table, used in zip(tables, rows, strict=True) if 2 * len(used) > len(table)}
     parts = {id(table): table[used] for table, used in zip(tables, rows, strict=True) if id(table) not in whole}
-    _average_whole([parts.get(id(tensor), tensor) for tensor in tensors])
+    with with_peers():
+        _average_whole([parts.get(id(tensor), tensor) for tensor in tensors])
     for table, used in zip(tables, rows, strict=True):
         if id(table) in parts:
             table.detach()[used] = parts[id(table)]

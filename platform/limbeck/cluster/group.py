@@ -17,7 +17,7 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 from torch import Tensor
 
-from limbeck.cluster.averaging import average
+from limbeck.cluster.averaging import PeerLostError, average, with_peers
 from limbeck.cluster.hearing import saying
 from limbeck.cluster.messages import End, Ready, Refused, Said, packed, stop_requested
 from limbeck.cluster.mishaps import disk_is_full, no_room
@@ -40,8 +40,8 @@ def train_in_group(setup: Setup, folder: Path) -> End | Refused:
         except TrainingFailedError as error:
             died = _died(error)
             # As Tune has it: a machine that its owner took back is nobody's fault.
-            deaths += not all(one.preempted for one in died)
-            if died and deaths <= DEATHS_FORGIVEN:
+            deaths += not (died and all(one.preempted for one in died))
+            if (died or _left_alone(error)) and deaths <= DEATHS_FORGIVEN:
                 line = f"trial {folder.name}: a worker's process died; all go on from the last checkpoint"
                 tune.report(packed(Said(line)))
                 continue
@@ -86,11 +86,17 @@ def _died(error: TrainingFailedError) -> list[RayActorError]:
     return [end for end in ends if isinstance(end, RayActorError)]
 
 
+def _left_alone(error: TrainingFailedError) -> bool:
+    """Whether all that Train heard is that workers lost another: the end of a whole node is told later."""
+    failures = error.worker_failures.values() if isinstance(error, ray.train.WorkerGroupError) else ()
+    return bool(failures) and all(isinstance(failure, PeerLostError) for failure in failures)
+
+
 def _first_cause(error: Exception) -> BaseException:
-    """The first worker's own error, where Train says which it was."""
+    """The first worker's own error, where Train says which it was: the others may only have lost that worker."""
     if isinstance(error, ray.train.WorkerGroupError) and error.worker_failures:
         failures: dict[int, BaseException] = error.worker_failures
-        return failures[min(failures)]
+        return failures[min(failures, key=lambda rank: (isinstance(failures[rank], PeerLostError), rank))]
     return error
 
 
@@ -145,7 +151,8 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
         ctx.rows = tensor.shape[0]
         parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, tensor.contiguous())
+        with with_peers():
+            dist.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
     @staticmethod
@@ -159,7 +166,8 @@ def _agreed(asked: Callable[[], bool], device: torch.device) -> Callable[[], boo
 
     def answer() -> bool:
         flag = torch.tensor([float(dist.get_rank() == 0 and asked())], device=device)
-        dist.all_reduce(flag)
+        with with_peers():
+            dist.all_reduce(flag)
         return bool(flag.item() > 0)
 
     return answer
