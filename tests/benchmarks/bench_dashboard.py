@@ -72,7 +72,7 @@ PAGES = {
     "trial": (f"trial?sweep={SWEEP}", CHART),
     "trial: configuration": (f"trial?sweep={SWEEP}&show=Configuration", TABLE),
     "compare": (f"compare?trials={SWEEP}/&trials=sizes/", CHART),
-    "export": (f"export?sweep={SWEEP}", "#root=~limbeck predict"),
+    "export": (f"export?sweep={SWEEP}", "#root=~From a terminal"),
 }
 OTHERS = {
     "overview": ("dashboard", f"#root=~{SWEEP}"),
