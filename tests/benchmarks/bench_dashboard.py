@@ -75,8 +75,8 @@ PAGES = {
     "export": (f"export?sweep={SWEEP}", "#root=~From a terminal"),
 }
 OTHERS = {
-    "overview": ("dashboard", f"#root=~{SWEEP}"),
-    "sweep: leaderboard": ("dashboard/studies/1/trials", "#root=~Trial [0-9]+"),
+    "overview": ("dashboard", f"#dashboard=~{SWEEP}"),
+    "sweep: leaderboard": ("dashboard/studies/1/trials", "#dashboard=~Trial [0-9]+"),
     "sweep: history": ("dashboard/studies/1", ".js-plotly-plot .main-svg"),
     "sweep: importance": ("dashboard/studies/1", ".js-plotly-plot .barlayer .point"),
     "sweep: parallel": ("dashboard/studies/1/analytics", ".js-plotly-plot .parcoords"),
