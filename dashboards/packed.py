@@ -22,20 +22,18 @@ class Packed:
         if "/static/" not in path or not path.endswith((".js", ".css")) or not _whole_and_packed(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
-        if path not in self._kept:
-            answer: list[Message] = []
+        answer = self._kept.get(path, [])
+        if not answer:
 
             async def keep(message: Message) -> None:
                 answer.append(message)
 
             await self._packing(scope, receive, keep)
-            if answer[0]["status"] != 200:
-                for message in answer:
-                    await send(message)
-                return
-            self._kept[path] = answer
-        for message in self._kept[path]:
-            await send(message)
+            if answer[0]["status"] == 200:
+                self._kept[path] = answer
+        for message in answer:
+            # A copy, for whoever is between here and the browser may write headers into it.
+            await send(dict(message))
 
 
 def _whole_and_packed(asked: Headers) -> bool:

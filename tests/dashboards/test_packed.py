@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 
 from packed import Packed
 
@@ -36,6 +38,21 @@ def test_a_script_is_compressed_once(client: TestClient, folder: Path) -> None:
     (folder / "page.js").unlink()
     again = client.get("/static/page.js")
     assert (again.text, dict(again.headers)) == (SCRIPT, dict(first.headers))
+
+
+def test_what_others_write_into_an_answer_is_not_kept(folder: Path) -> None:
+    packed = Packed(StaticFiles(directory=folder))
+
+    async def outside(scope: Scope, receive: Receive, send: Send) -> None:
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("x-seen", "once")
+            await send(message)
+
+        await packed(scope, receive, marked)
+
+    client = TestClient(Starlette(routes=[Mount("/static", outside)]))
+    assert [client.get("/static/page.js").headers["x-seen"] for _ in range(3)] == ["once"] * 3
 
 
 @pytest.mark.parametrize("headers", [{"accept-encoding": "identity"}, {"range": "bytes=0-9"}])

@@ -31,24 +31,26 @@ def average(tensors: Sequence[Tensor]) -> None:
     Small ones travel together. Of a vocabulary's table only the rows travel that are not zero everywhere, which are the
     words of the batch: of a three-layer student the whole table is two thirds of all gradients.
     """
-    tables = [tensor for tensor in tensors if tensor.ndim == 2 and len(tensor) >= _TABLE_ROWS]
-    with with_peers():
-        rows = [_rows_in_use(table) for table in tables]
-    # Which of them are sent whole is the same for all workers: they have agreed on the rows.
-    whole = {id(table) for table, used in zip(tables, rows, strict=True) if 2 * len(used) > len(table)}
-    parts = {id(table): table[used] for table, used in zip(tables, rows, strict=True) if id(table) not in whole}
-    with with_peers():
-        _average_whole([parts.get(id(tensor), tensor) for tensor in tensors])
-    for table, used in zip(tables, rows, strict=True):
-        if id(table) in parts:
-            table.detach()[used] = parts[id(table)]
+    rows = [_rows_in_use(tensor) for tensor in tensors]
+    parts = [tensor if used is None else tensor[used] for tensor, used in zip(tensors, rows, strict=True)]
+    _average_whole(parts)
+    for tensor, used, part in zip(tensors, rows, parts, strict=True):
+        if used is not None:
+            tensor.detach()[used] = part
 
 
-def _rows_in_use(table: Tensor) -> Tensor:
-    """Numbers of the rows that are not zero on every worker, ascending. NaN is not zero."""
-    used = (table.detach() != 0).any(1).to(torch.uint8)
-    dist.all_reduce(used, dist.ReduceOp.MAX)
-    return used.nonzero().squeeze(1)
+def _rows_in_use(tensor: Tensor) -> Tensor | None:
+    """Numbers of a table's rows that are not zero on every worker, ascending; None for what is best sent whole.
+
+    All workers get the same. NaN is not zero.
+    """
+    if tensor.ndim != 2 or len(tensor) < _TABLE_ROWS:
+        return None
+    used = (tensor.detach() != 0).any(1).to(torch.uint8)
+    with with_peers():
+        dist.all_reduce(used, dist.ReduceOp.MAX)
+    rows = used.nonzero().squeeze(1)
+    return rows if 2 * len(rows) <= len(tensor) else None
 
 
 def _average_whole(tensors: Sequence[Tensor]) -> None:
@@ -57,9 +59,11 @@ def _average_whole(tensors: Sequence[Tensor]) -> None:
     for bucket in _buckets(tensors):
         flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
         # While one bucket travels the next is packed.
-        under_way.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+        with with_peers():
+            under_way.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
     for bucket, flat, work in under_way:
-        work.wait()
+        with with_peers():
+            work.wait()
         flat /= size
         parts = torch.split(flat, [tensor.numel() for tensor in bucket])
         for tensor, part in zip(bucket, parts, strict=True):
