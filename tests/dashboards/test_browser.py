@@ -161,7 +161,8 @@ def test_a_filter_by_keyboard_stands_in_the_address(page: Any, site: str) -> Non
 
 def test_a_point_leads_to_its_trial(page: Any, site: str) -> None:
     page.goto(f"{site}/sweep?sweep=sizes&view=History")
-    figure = page.locator('[data-testid="stEChartsChart"][aria-busy="false"] canvas')
+    # By its name: for a moment the figures of the page that was left stand there, too.
+    figure = page.get_by_role("img", name="in the order they were made").locator("canvas")
     figure.wait_for()
     settled(page)
     told = page.get_by_text("trial number", exact=False)
