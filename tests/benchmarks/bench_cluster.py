@@ -25,9 +25,11 @@ sys.path.insert(2, str(Path(__file__).parents[1] / "cluster"))
 os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:3])
 
 import numpy as np
-from cluster_toys import TOY
+import torch
+from cluster_toys import TOY, ToyStock, toy_train
 from rich.console import Console
 
+from limbeck.cache import Cache
 from limbeck.cluster import session
 from limbeck.cluster.configurations import Searched
 from limbeck.cluster.ledger import Ledger
@@ -39,6 +41,7 @@ from limbeck.cluster.sweep import Site, run_sweep
 from limbeck.plan import Plan, parse_plan
 from limbeck.storage import Storage
 from limbeck.store import NewSweep, open_store
+from limbeck.worker import Worker
 from postgres import Server, binaries
 
 EVALUATIONS = 4
@@ -55,6 +58,8 @@ vary:
   student.layers: {choice: [1, 2, 3, 4]}
 search: {sampler: tpe, trials: 1000}
 """
+ALONE = ToyStock(Cache(Path()), torch.device("cpu"), print)
+"""Of a trial that asks nothing of it."""
 METRICS = {f"loss/part {i}": 0.5 for i in range(12)}
 
 
@@ -105,6 +110,7 @@ def drive(plan: Plan, url: str, folder: Path, unfinished: int = 0) -> tuple[list
             if job is None:
                 break
             ledger.started(job.trial)
+            spool.settle()
             asked.append(time.perf_counter() - start)
             quality = float(draw.uniform(0.5, 1.0))
             for i in range(EVALUATIONS):
@@ -113,6 +119,7 @@ def drive(plan: Plan, url: str, folder: Path, unfinished: int = 0) -> tuple[list
                     job.trial,
                     Report(i + 1, EVALUATIONS, (i + 1) / EVALUATIONS, 1.0, {"retention": quality, **METRICS}),
                 )
+                spool.settle()
                 results.append(time.perf_counter() - start)
             if plan.trials - len(asked) < unfinished:
                 continue
@@ -121,6 +128,7 @@ def drive(plan: Plan, url: str, folder: Path, unfinished: int = 0) -> tuple[list
             predictions.mkdir()
             np.save(predictions / "test.npy", np.zeros((1000, 2), np.float16))
             ledger.ended(job.trial, End("complete", {"retention": quality, **METRICS}, 1, 1.0, "movies", "teacher"))
+            spool.settle()
             results.append(time.perf_counter() - start)
     mirror.close()
     return results, asked
@@ -142,18 +150,25 @@ def books(trials: int) -> None:
 
 
 def overhead(trials: int) -> None:
-    """One-second trials on two slots, against the time they sleep."""
+    """One-second trials on two slots, against the time they take by themselves in a process that runs nothing else."""
     with temporary() as folder:
         plan = plan_of(trials, 100)
+        times = []
+        for seed in range(5):
+            (folder / f"alone-{seed}").mkdir()
+            start = time.perf_counter()
+            toy_train(plan.spec({}, seed), Worker(folder / f"alone-{seed}"), ALONE)
+            times.append(time.perf_counter() - start)
+        alone = statistics.median(times)
         start = time.perf_counter()
         with session.connected(None):
             up = time.perf_counter()
             site = Site(folder / "runs", f"sqlite:///{folder}/runs/limbeck.db", folder / "cache")
             result = run_sweep(plan, site, console=quiet(), engine=TOY)
             seconds = time.perf_counter() - up
-        ideal = trials * 1.0 / 2
+        ideal = trials * alone / 2
         print(
-            f"{trials} trials of 1 s on 2 slots: {seconds:.1f} s for {ideal:.0f} s of work, "
+            f"{trials} trials of {alone:.3f} s on 2 slots: {seconds:.1f} s for {ideal:.0f} s of work, "
             f"{(seconds / ideal - 1):.1%} overhead (Ray itself: {up - start:.1f} s before); {result.standing.complete} "
             f"complete; driver's peak memory {peak():.0f} MiB"
         )

@@ -53,20 +53,25 @@ def database() -> Database:
 def test_what_could_not_be_written_is_written_later_in_order_and_with_its_time(database: Database) -> None:
     spool = database.spool
     spool.write(database.write("a"))
+    assert database.written == [], "nobody waits for it"
+    database.now += 0.5
+    spool.settle()
     database.up = False
     spool.write(database.write("b"))
+    spool.settle()
     database.now += 1
     spool.write(database.write("c"))
-    spool.retry()
-    assert (spool.waiting, database.asked) == (2, 0), "it is not asked all the time"
+    spool.settle()
+    assert (spool.waiting, spool.away, database.asked) == (2, True, 0), "it is not asked all the time"
     database.now += RETRY_SECONDS
-    spool.retry()
+    spool.settle()
     assert (spool.waiting, database.asked) == (2, 1)
     database.up = True
     database.now += RETRY_SECONDS
     spool.write(database.write("d"))
-    assert database.written == [("a", 1000.0), ("b", 1000.0), ("c", 1001.0), ("d", 1001.0 + 2 * RETRY_SECONDS)]
-    assert spool.waiting == 0
+    spool.settle()
+    assert database.written == [("a", 1000.0), ("b", 1000.5), ("c", 1001.5), ("d", 1001.5 + 2 * RETRY_SECONDS)]
+    assert (spool.waiting, spool.away) == (0, False)
     assert database.said[0].startswith("db: no connection. Trials go on;")
     assert database.said[1:] == ["the database answers again: 3 writes that waited are done"]
 
@@ -74,7 +79,7 @@ def test_what_could_not_be_written_is_written_later_in_order_and_with_its_time(d
 def test_the_end_of_a_sweep_waits_for_the_database_but_not_for_ever(database: Database) -> None:
     database.up = False
     database.spool.write(database.write("a"))
-    with pytest.raises(StoreError, match=r"1 writes still wait for the database .* when the sweep is resumed"):
+    with pytest.raises(StoreError, match=r"1 writes still wait for the database; .* when the sweep is resumed"):
         database.spool.flush()
     assert database.now >= 1000 + PATIENCE_SECONDS
     database.up = True
@@ -87,8 +92,9 @@ def test_what_waiting_does_not_mend_is_told_at_once(database: Database) -> None:
     def damaged() -> None:
         raise DatabaseDamagedError(Problem("db", "damaged"))
 
+    database.spool.write(damaged)
     with pytest.raises(DatabaseDamagedError):
-        database.spool.write(damaged)
+        database.spool.settle()
     assert database.spool.waiting == 0
 
 
@@ -115,7 +121,7 @@ def test_a_store_that_is_away_gets_everything_but_heartbeats(tmp_path: Path, mon
         patient.add_sweep(NewSweep("s", "", "grid", "movies", {"retention": "max"}))
         away.append(True)
         patient.heartbeat("s")
-        assert spool.waiting == 0
+        assert (spool.waiting, spool.away) == (0, False)
         patient.add_trials("s", [NewTrial("t", 0, "c", 0)])
         patient.start_trial("s", "t")
         patient.record_progress("s", "t", 1, 2, 0.5, {"retention": 0.5})

@@ -5,6 +5,7 @@ from typing import Any
 import optuna
 import pytest
 
+from limbeck.cluster import study as module
 from limbeck.cluster.mirror import Mirror
 from limbeck.cluster.study import Study, Verdict
 from limbeck.plan import Plan
@@ -63,6 +64,15 @@ def test_a_restored_study_asks_what_an_undisturbed_one_asks(sampler: str, make_p
     assert [item.running for item in history] == [False, False, False, False, False, True]
     assert play(study, 6)[0] == undisturbed[6]
     again.close()
+
+
+def test_what_is_remembered_of_the_space_changes_no_proposal(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(search("tpe"))
+    ours = play(Study(plan), 24)
+    monkeypatch.setattr(module, "_Tpe", lambda space, **settings: optuna.samplers.TPESampler(**settings))
+    assert ours == play(Study(plan), 24)
 
 
 def test_two_objectives_are_searched_by_generations(make_plan: MakePlan, tmp_path: Path) -> None:

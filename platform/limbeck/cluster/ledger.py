@@ -149,10 +149,9 @@ class Ledger:
 
     def _admit(self, wanted: Sequence[tuple[Configuration, int]]) -> list[str]:
         """Enter trials and write them down; those that stand in the results already are left alone."""
-        known = {(e.job.cell, e.job.seed) for e in self._entries.values()}
         new: list[NewTrial] = []
         for configuration, seed in wanted:
-            if (configuration.name, seed) in known:
+            if any(self._entries[trial].job.seed == seed for trial in self._cells.get(configuration.name, ())):
                 continue
             spec = self._plan.spec(configuration.values, seed)
             trial = self._free_name(spec.id)

@@ -1,9 +1,16 @@
-"""What a trial tells its driver: plain dictionaries on the way, typed values at both ends."""
+"""What a trial tells its driver: text on the way, typed values at both ends.
 
+Text, because Tune looks into every number of a result, keeps statistics of it and writes them down in the end, which
+took longer than all else the driver does for a result.
+"""
+
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from limbeck.storage import HERE, Storage
 
@@ -67,20 +74,23 @@ class Refused:
 
 
 Message = Report | End | Said | Ready | Refused
-_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (Report, End, Said, Ready, Refused)}
+_KINDS: dict[str, TypeAdapter[Message]] = {
+    kind.__name__: TypeAdapter(kind) for kind in (Report, End, Said, Ready, Refused)
+}
 
 
 def packed(message: Message) -> dict[str, Any]:
     """Return what `tune.report` takes."""
-    return {_MESSAGE: {"kind": type(message).__name__, **asdict(message)}}
+    text = json.dumps({"kind": type(message).__name__, **asdict(message)}, default=lambda number: number.item())
+    return {_MESSAGE: text}
 
 
 def unpacked(result: Mapping[str, Any]) -> Message | None:
     """Return the message in a result that Tune hands on; None where there is none."""
-    raw = result.get(_MESSAGE)
-    if raw is None:
+    if _MESSAGE not in result:
         return None
-    return _KINDS[raw["kind"]](**{name: value for name, value in raw.items() if name != "kind"})
+    values = json.loads(result[_MESSAGE])
+    return _KINDS[values.pop("kind")].validate_python(values)
 
 
 def request_stop(folder: Path, storage: Storage = HERE) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from limbeck.cluster.ledger import Ledger
@@ -45,6 +46,14 @@ class StudyBridge(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing."""
+
+
+class InOrder(FIFOScheduler):  # type: ignore[misc]
+    """Leaves to Tune's list of waiting trials which one is next, instead of looking through all there ever were."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Return none."""
+        return None
 
 
 class StoreCallback(Callback):  # type: ignore[misc]

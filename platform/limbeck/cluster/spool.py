@@ -1,4 +1,4 @@
-"""Writes that can wait: a database that is away for a while costs a sweep nothing."""
+"""Writes that can wait: a trial's start costs none of them, and a database that is away for a while costs nothing."""
 
 import time
 from collections import deque
@@ -30,9 +30,10 @@ PATIENCE_SECONDS = 900.0
 
 
 class Spool:
-    """Does writes in the order they come. What the database cannot take now waits in memory, with its time.
+    """Does writes in the order they come, a moment later: no trial waits for them.
 
-    Nothing is lost with this process either: a trial's results lie in its folder, and a resumed sweep reads them there.
+    What the database cannot take now waits in memory, with its time. Nothing is lost with this process either: a
+    trial's results lie in its folder, and a resumed sweep reads them there.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Spool:
         self._clock = clock
         self._sleep = sleep
         self._waiting: deque[tuple[float, Act]] = deque()
-        self._due = 0.0
+        self._due: float | None = None
         self._then: float | None = None
 
     @property
@@ -56,59 +57,63 @@ class Spool:
         """How many writes wait."""
         return len(self._waiting)
 
+    @property
+    def away(self) -> bool:
+        """Whether the database did not answer the last time."""
+        return self._due is not None
+
     def clock(self) -> float:
         """Return the time, for the store: of a write that waited, the time it came."""
         return self._clock() if self._then is None else self._then
 
     def write(self, act: Act) -> None:
-        """Do a write now, or let it wait behind others."""
-        if not self._waiting:
-            try:
-                act()
-                return
-            except AWAY as error:
-                self._say(f"{error}. Trials go on; what they tell is written when the database answers")
-                self._due = self._clock() + RETRY_SECONDS
+        """Let a write wait for the next `settle`."""
         self._waiting.append((self._clock(), act))
-        self.retry()
 
-    def retry(self) -> None:
-        """Do what waits, when it is time to try again."""
-        if self._waiting and self._clock() >= self._due:
-            with suppress(*AWAY):
-                self._catch_up()
+    def settle(self) -> None:
+        """Do what waits; a database that is away is asked now and then."""
+        if not self._waiting or (self._due is not None and self._clock() < self._due):
+            return
+        count = self.waiting
+        try:
+            if self.away:
+                # A connection attempt may take long: a short question comes first.
+                self._answers()
+            while self._waiting:
+                self._do_next()
+        except AWAY as error:
+            if not self.away:
+                self._say(f"{error}. Trials go on; what they tell is written when the database answers")
+            self._due = self._clock() + RETRY_SECONDS
+            return
+        if self.away:
+            self._say(f"the database answers again: {count} writes that waited are done")
+        self._due = None
+
+    def _do_next(self) -> None:
+        self._then, act = self._waiting.popleft()
+        try:
+            act()
+        except AWAY:
+            self._waiting.appendleft((self._then, act))
+            raise
+        finally:
+            self._then = None
 
     def flush(self) -> None:
         """Do what waits, however long the database takes. StoreError: it took too long."""
         end = self._clock() + PATIENCE_SECONDS
+        self.settle()
         while self._waiting:
-            try:
-                self._catch_up()
-            except AWAY as error:
-                if self._clock() >= end:
-                    what = (
-                        f"{self.waiting} writes still wait for the database ({error}); they are made up when the sweep"
-                    )
-                    raise StoreError(Problem("", f"{what} is resumed")) from None
-                self._sleep(RETRY_SECONDS)
-
-    def _catch_up(self) -> None:
-        count = self.waiting
-        self._due = self._clock() + RETRY_SECONDS
-        # A connection attempt may take long: a short question comes first.
-        self._answers()
-        try:
-            while self._waiting:
-                self._then, act = self._waiting[0]
-                act()
-                self._waiting.popleft()
-        finally:
-            self._then = None
-        self._say(f"the database answers again: {count} writes that waited are done")
+            if self._clock() >= end:
+                what = f"{self.waiting} writes still wait for the database; they are made up when the sweep is resumed"
+                raise StoreError(Problem("", what))
+            self._sleep(RETRY_SECONDS)
+            self.settle()
 
 
 class PatientStore:
-    """A sweep's store whose writes can wait, all but the first."""
+    """A sweep's store whose writes wait for the spool, all but the first."""
 
     def __init__(self, store: Store, spool: Spool) -> None:
         self._store = store
@@ -124,7 +129,7 @@ class PatientStore:
 
     def heartbeat(self, sweep: str) -> None:
         """Say that the sweep's driver is alive; a database that is away need not hear it later."""
-        if not self._spool.waiting:
+        if not self._spool.away:
             with suppress(*AWAY):
                 self._store.heartbeat(sweep)
 

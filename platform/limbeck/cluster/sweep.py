@@ -183,7 +183,8 @@ class _Sweep:
         if graph := needs_graph([*plan.objectives, *plan.limits]):
             require_onnx()
         resources = (cluster.workers, cluster.cpus, cluster.gpus)
-        setup = Setup(self.engine, self.site.cache_root, *resources, limits, graph, self.storage)
+        heeds = plan.search.early_stop != "none"
+        setup = Setup(self.engine, self.site.cache_root, *resources, limits, graph, self.storage, heeds)
         with session.connected(self.site.address), Board(self.console, next(iter(plan.objectives))) as board:
             nodes = session.nodes()
             if not ours:
@@ -202,7 +203,7 @@ class _Sweep:
 
             def look() -> None:
                 board.show(ledger.standing())
-                self.spool.retry()
+                self.spool.settle()
 
             beat = Beat(look, lambda: self._alive(store))
             try:
@@ -210,6 +211,7 @@ class _Sweep:
             except BaseException:
                 if self.recorded:
                     store.set_sweep_state(plan.name, "interrupted")
+                self.spool.settle()
                 raise
             board.close(ledger.standing())
 

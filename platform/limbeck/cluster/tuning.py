@@ -9,7 +9,7 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 
 from limbeck.cluster.ledger import Ledger
-from limbeck.cluster.search import StoreCallback, StudyBridge
+from limbeck.cluster.search import InOrder, StoreCallback, StudyBridge
 from limbeck.cluster.worker import DEATHS_FORGIVEN, Setup, run_job
 
 
@@ -27,9 +27,9 @@ class Opening:
 
     def jobs(self, actors: int) -> list[dict[str, Any]]:
         """Return what to hand to the first `actors` actors."""
-        each = {"folder": str(self.folder)}
-        first = {**each, "specs": list(self.specs), "threads": self.threads, "in_worker": self.in_worker}
-        return [first, *([each] * (actors - 1))]
+        folder, marks = str(self.folder), [f"actor-{k}" for k in range(1, actors)]
+        making = {"specs": list(self.specs), "threads": self.threads, "in_worker": self.in_worker}
+        return [{"folder": folder, "others": marks, **making}, *({"folder": folder, "mark": mark} for mark in marks)]
 
 
 def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCallback, at_once: int) -> None:
@@ -53,6 +53,7 @@ def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCa
             name,
             name="run",
             search_alg=StudyBridge(ledger, opening.jobs(actors), lambda: callback.is_open),
+            scheduler=InOrder(),
             num_samples=-1,
             max_concurrent_trials=at_once,
             resources_per_trial=_resources(setup),

@@ -3,10 +3,12 @@
 import gc
 import json
 import logging
+import math
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -23,10 +25,10 @@ from ray.train.torch import TorchTrainer
 from limbeck.cache import Cache
 from limbeck.cluster.engine import Engine, Shared, Stock
 from limbeck.cluster.hearing import hear, saying, warnings_kept
-from limbeck.cluster.messages import End, Ready, Refused, Report, Said, packed, stop_requested
+from limbeck.cluster.messages import End, Message, Ready, Refused, Report, Said, packed, stop_requested
 from limbeck.cluster.mishaps import disk_is_full, no_room
 from limbeck.errors import UserError
-from limbeck.memory import give_back
+from limbeck.memory import give_back, held
 from limbeck.storage import HERE, Storage, Trail, reason
 from limbeck.trial import TrialSpec
 from limbeck.worker import RESULT, Progress, Result, TrialFailed, Worker
@@ -38,6 +40,10 @@ _POLL_SECONDS = 0.05
 _ASK_SECONDS = 1.0
 """How often an object store is asked: a question costs money there."""
 _READY = "ready"
+_LITTLE_BYTES = 32 * 2**20
+"""What a job may leave behind: looking for it takes 10 ms."""
+_COMING_SECONDS = 30.0
+"""How long the opening waits for actors that another's work keeps from starting."""
 DEATHS_FORGIVEN = 3
 """How often a trial's process may die (killed, out of memory, a lost node) before the trial counts as failed."""
 _CUDA_FAULT = "CUDA error"
@@ -60,6 +66,8 @@ class Setup:
     """Whether students are timed in ONNX Runtime, too."""
     storage: Storage = HERE
     """What the trials' folders lie in."""
+    heeds: bool = True
+    """Whether a trial may be asked to stop, so that after each evaluation it waits until the driver has heard of it."""
 
     @property
     def threads(self) -> int:
@@ -82,18 +90,43 @@ def run_job(config: Mapping[str, Any], setup: Setup) -> None:
     # Child processes must find this cluster and no other on the same machine.
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     _leave_imports_alone()
-    with saying(lambda line: tune.report(packed(Said(line)))):
-        folder = Path(config["folder"])
-        if "trial" in config:
-            tune.report(packed(_in_group(setup, folder) if setup.workers else _in_place(setup, folder)))
-        elif "specs" in config:
+    before, folder = held(), Path(config["folder"])
+    if "trial" in config:
+        with _telling(setup) as tell, saying(lambda line: tell(Said(line))):
+            told = _in_group(setup, folder) if setup.workers else _in_place(setup, folder, tell)
+        _tidy(setup, before)
+        # Of a trial that says so itself Tune does not ask once more whether it is done.
+        tune.report({**packed(told), "done": True})
+    elif "specs" in config:
+        with saying(lambda line: tune.report(packed(Said(line)))):
             _open(folder, setup, config)
-        else:
-            while not setup.storage.exists(folder / _READY):
-                time.sleep(_ASK_SECONDS if setup.storage.remote else _POLL_SECONDS)
-            # Tune prints a line about a job that never reported.
-            tune.report({"waited": True})
-    give_back()
+        _tidy(setup, before)
+    else:
+        setup.storage.write_text(folder / config["mark"], "")
+        _await([folder / _READY], setup.storage)
+        # Tune prints a line about a job that never reported.
+        tune.report({"waited": True})
+
+
+@contextmanager
+def _telling(setup: Setup) -> Iterator[Callable[[Message], None]]:
+    """Yield what hands messages to Tune, in their order.
+
+    Tune's own report returns when the driver has dealt with it. A trial that no answer can stop need not wait so long.
+    """
+    if setup.heeds or setup.workers:
+        yield lambda message: tune.report(packed(message))
+        return
+    sent: list[Future[None]] = []
+    with ThreadPoolExecutor(1, "reports") as outbox:
+        yield lambda message: sent.append(outbox.submit(tune.report, packed(message)))
+    for one in sent:
+        one.result()
+
+
+def _tidy(setup: Setup, held_before: int) -> None:
+    if held() - held_before > _LITTLE_BYTES:
+        give_back()
     if setup.gpus:
         torch.cuda.empty_cache()
 
@@ -105,14 +138,27 @@ def _leave_imports_alone() -> None:
 
 
 def _open(folder: Path, setup: Setup, config: Mapping[str, Any]) -> None:
-    """Make things ready; then let the actors go that waited, whatever came of it."""
+    """Make things ready; then let the actors go that waited, whatever came of it.
+
+    Not before they are all there: with one actor free Tune hands it every trial and calls off the actor that was still
+    coming, so that trials shorter than an actor's start would run one after another for ever.
+    """
     try:
         told = _make_ready_in_worker(setup, config) if config["in_worker"] else make_ready(setup, config)
+        if isinstance(told, Ready):
+            _await([folder / mark for mark in config["others"]], setup.storage, _COMING_SECONDS)
         tune.report(packed(told))
     finally:
         # The driver clears the folder when it gives up.
         with suppress(OSError):
             setup.storage.write_text(folder / _READY, "")
+
+
+def _await(paths: Sequence[Path], storage: Storage, seconds: float = math.inf) -> None:
+    """Wait until there are files at all paths, or for so long."""
+    until = time.monotonic() + seconds
+    while not all(storage.exists(path) for path in paths) and time.monotonic() < until:
+        time.sleep(_ASK_SECONDS if storage.remote else _POLL_SECONDS)
 
 
 def make_ready(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
@@ -129,13 +175,13 @@ def make_ready(setup: Setup, config: Mapping[str, Any]) -> Ready | Refused:
     return Ready()
 
 
-def _in_place(setup: Setup, folder: Path) -> End | Refused:
+def _in_place(setup: Setup, folder: Path, tell: Callable[[Message], None]) -> End | Refused:
     """Train in this process, by Ray Train's local mode; progress goes to Tune directly, which that mode does not do."""
 
     def loop() -> End | Refused:
         worker = Worker(
             folder,
-            report=lambda progress: tune.report(packed(report_of(progress, spec))),
+            report=lambda progress: tell(report_of(progress, spec)),
             should_stop=lambda: stop_requested(folder, setup.storage),
             clock=time.perf_counter,
             graph=setup.graph,
