@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,13 @@ from limbeck.cluster.configurations import Searched
 from limbeck.cluster.ledger import Ledger
 from limbeck.cluster.messages import End, Report
 from limbeck.cluster.mirror import Mirror
+from limbeck.cluster.progress import Beat
 from limbeck.cluster.spool import PatientStore, Spool
 from limbeck.cluster.study import Study
 from limbeck.cluster.sweep import Site, run_sweep
 from limbeck.plan import Plan, parse_plan
 from limbeck.storage import Storage
-from limbeck.store import NewSweep, open_store
+from limbeck.store import NewSweep, NewTrial, open_store
 from limbeck.worker import Worker
 from postgres import Server, binaries
 
@@ -93,11 +94,15 @@ def databases(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def drive(plan: Plan, url: str, folder: Path, unfinished: int = 0) -> tuple[list[float], list[float]]:
-    """Run the books of a whole sweep without Ray; return the seconds of each result, and of each trial's asking."""
+    """Run the books of a whole sweep without Ray; return the seconds of each result, and of each trial's asking.
+
+    As the driver does, it writes what waits four times a second.
+    """
     draw = np.random.default_rng(0)
     spool = Spool(print, lambda: None)
     results: list[float] = []
     asked: list[float] = []
+    beat = Beat(spool.settle, lambda: None)
     mirror = Mirror(url, plan, spool.write)
     with open_store(url) as database:
         store = PatientStore(database, spool)
@@ -110,7 +115,7 @@ def drive(plan: Plan, url: str, folder: Path, unfinished: int = 0) -> tuple[list
             if job is None:
                 break
             ledger.started(job.trial)
-            spool.settle()
+            beat()
             asked.append(time.perf_counter() - start)
             quality = float(draw.uniform(0.5, 1.0))
             for i in range(EVALUATIONS):
@@ -119,7 +124,7 @@ def drive(plan: Plan, url: str, folder: Path, unfinished: int = 0) -> tuple[list
                     job.trial,
                     Report(i + 1, EVALUATIONS, (i + 1) / EVALUATIONS, 1.0, {"retention": quality, **METRICS}),
                 )
-                spool.settle()
+                beat()
                 results.append(time.perf_counter() - start)
             if plan.trials - len(asked) < unfinished:
                 continue
@@ -128,8 +133,11 @@ def drive(plan: Plan, url: str, folder: Path, unfinished: int = 0) -> tuple[list
             predictions.mkdir()
             np.save(predictions / "test.npy", np.zeros((1000, 2), np.float16))
             ledger.ended(job.trial, End("complete", {"retention": quality, **METRICS}, 1, 1.0, "movies", "teacher"))
-            spool.settle()
+            beat()
             results.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        spool.flush()
+        results[-1] += time.perf_counter() - start
     mirror.close()
     return results, asked
 
@@ -143,10 +151,25 @@ def books(trials: int) -> None:
             whole = sum(results) + sum(asked)
             print(
                 f"{kind}: {trials} trials, {len(results)} results: {1000 * whole / len(results):.1f} ms a result with "
-                f"asking ({1000 * statistics.mean(results):.1f} without; {1000 * statistics.mean(asked):.1f} a trial "
-                f"asked, {1000 * max(asked):.0f} at most; last tenth: {1000 * sum(late) / (len(results) / 10):.1f} a "
-                f"result), {len(results) / sum(results):.0f} results a second written"
+                f"asking (last tenth: {1000 * sum(late) / (len(results) / 10):.1f}); reports that come at once: "
+                f"{stream(url, [f'running {i}' for i in range(20)]):.0f} written a second"
             )
+
+
+def stream(url: str, trials: Sequence[str], reports: int = 100) -> float:
+    """Results a second that the database takes when trials report faster than that."""
+    spool = Spool(print, lambda: None)
+    beat = Beat(spool.settle, lambda: None)
+    with open_store(url) as database:
+        store = PatientStore(database, spool)
+        store.add_trials("bench", [NewTrial(trial, 10_000 + i, "0", i) for i, trial in enumerate(trials)])
+        start = time.perf_counter()
+        for i in range(reports):
+            for trial in trials:
+                store.record_progress("bench", trial, i + 1, reports, 1.0, {"retention": 0.5, **METRICS})
+                beat()
+        spool.flush()
+        return reports * len(trials) / (time.perf_counter() - start)
 
 
 def overhead(trials: int) -> None:

@@ -1,7 +1,9 @@
 """Writes that wait for a database, and come to it in order, once, with their time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +78,38 @@ def test_what_could_not_be_written_is_written_later_in_order_and_with_its_time(d
     assert database.said[1:] == ["the database answers again: 3 writes that waited are done"]
 
 
+def test_writes_of_one_kind_are_done_together_or_not_at_all(database: Database) -> None:
+    spool = database.spool
+    frames: list[list[str]] = []
+
+    @contextmanager
+    def together() -> Iterator[None]:
+        before = len(database.written)
+        try:
+            yield
+        except DatabaseUnreachableError:
+            del database.written[before:]
+            raise
+        frames.append([word for word, _ in database.written[before:]])
+
+    def goes_away() -> None:
+        if not frames:
+            database.up = False
+        database.write("b")()
+
+    spool.write(database.write("a"), together)
+    spool.write(goes_away, together)
+    spool.settle()
+    assert (database.written, spool.waiting, spool.away) == ([], 2, True)
+    spool.write(database.write("c"))
+    database.up, database.now = True, database.now + RETRY_SECONDS
+    frames.append([])
+    spool.write(database.write("d"), together)
+    spool.settle()
+    assert frames == [[], ["a", "b"], ["d"]]
+    assert [word for word, _ in database.written] == ["a", "b", "c", "d"]
+
+
 def test_the_end_of_a_sweep_waits_for_the_database_but_not_for_ever(database: Database) -> None:
     database.up = False
     database.spool.write(database.write("a"))
@@ -106,11 +140,11 @@ def test_a_store_that_is_away_gets_everything_but_heartbeats(tmp_path: Path, mon
     class Sometimes:
         """The store's methods, with faults."""
 
-        def __getattr__(self, name: str) -> Callable[..., None]:
-            def call(*arguments: object, **named: object) -> None:
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            def call(*arguments: object, **named: object) -> Any:
                 if away:
                     raise DatabaseUnreachableError(Problem("db", "no connection"))
-                getattr(store, name)(*arguments, **named)
+                return getattr(store, name)(*arguments, **named)
 
             return call
 

@@ -3,8 +3,9 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import islice, takewhile
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,10 +24,18 @@ from limbeck.store import (
 
 Array = np.ndarray[Any, Any]
 Act = Callable[[], None]
+Together = Callable[[], AbstractContextManager[None]]
 AWAY = (DatabaseUnreachableError, DatabaseLockedError)
 RETRY_SECONDS = 5.0
+_TOGETHER_MOST = 100
 PATIENCE_SECONDS = 900.0
 """How long a sweep that has nothing else left to do waits for its database."""
+
+
+class _Write(NamedTuple):
+    came: float
+    act: Act
+    together: Together | None
 
 
 class Spool:
@@ -48,7 +57,7 @@ class Spool:
         self._answers = answers
         self._clock = clock
         self._sleep = sleep
-        self._waiting: deque[tuple[float, Act]] = deque()
+        self._waiting: deque[_Write] = deque()
         self._due: float | None = None
         self._then: float | None = None
 
@@ -66,9 +75,9 @@ class Spool:
         """Return the time, for the store: of a write that waited, the time it came."""
         return self._clock() if self._then is None else self._then
 
-    def write(self, act: Act) -> None:
-        """Let a write wait for the next `settle`."""
-        self._waiting.append((self._clock(), act))
+    def write(self, act: Act, together: Together | None = None) -> None:
+        """Let a write wait for the next `settle`; those that name the same `together` are done in one of it."""
+        self._waiting.append(_Write(self._clock(), act, together))
 
     def settle(self) -> None:
         """Do what waits; a database that is away is asked now and then."""
@@ -91,14 +100,26 @@ class Spool:
         self._due = None
 
     def _do_next(self) -> None:
-        self._then, act = self._waiting.popleft()
+        together = self._waiting[0].together
+        alike = takewhile(lambda write: write.together is together, islice(self._waiting, _TOGETHER_MOST))
+        writes = list(alike) if together else [self._waiting[0]]
         try:
-            act()
+            with together() if together else nullcontext():
+                for self._then, act, _ in writes:
+                    act()
         except AWAY:
-            self._waiting.appendleft((self._then, act))
+            raise
+        except Exception:
+            # They would fail again, and keep others from being done.
+            self._drop(len(writes))
             raise
         finally:
             self._then = None
+        self._drop(len(writes))
+
+    def _drop(self, count: int) -> None:
+        for _ in range(count):
+            self._waiting.popleft()
 
     def flush(self) -> None:
         """Do what waits, however long the database takes. StoreError: it took too long."""
@@ -118,6 +139,7 @@ class PatientStore:
     def __init__(self, store: Store, spool: Spool) -> None:
         self._store = store
         self._spool = spool
+        self._together = store.together
 
     def add_sweep(self, sweep: NewSweep) -> None:
         """Record a new sweep, now. StoreError: the name is taken, or the database is away."""
@@ -125,7 +147,7 @@ class PatientStore:
 
     def set_sweep_state(self, sweep: str, state: SweepState) -> None:
         """Set a sweep's state."""
-        self._spool.write(lambda: self._store.set_sweep_state(sweep, state))
+        self._later(lambda: self._store.set_sweep_state(sweep, state))
 
     def heartbeat(self, sweep: str) -> None:
         """Say that the sweep's driver is alive; a database that is away need not hear it later."""
@@ -135,15 +157,15 @@ class PatientStore:
 
     def add_notes(self, sweep: str, notes: Mapping[str, Any]) -> None:
         """Add facts to a sweep's notes."""
-        self._spool.write(lambda: self._store.add_notes(sweep, notes))
+        self._later(lambda: self._store.add_notes(sweep, notes))
 
     def add_trials(self, sweep: str, trials: Sequence[NewTrial]) -> None:
         """Record waiting trials."""
-        self._spool.write(lambda: self._store.add_trials(sweep, trials))
+        self._later(lambda: self._store.add_trials(sweep, trials))
 
     def start_trial(self, sweep: str, trial: str) -> None:
         """Set a trial running."""
-        self._spool.write(lambda: self._store.start_trial(sweep, trial))
+        self._later(lambda: self._store.start_trial(sweep, trial))
 
     def record_progress(
         self,
@@ -156,13 +178,13 @@ class PatientStore:
         examples: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Record how far a running trial is."""
-        self._spool.write(
+        self._later(
             lambda: self._store.record_progress(sweep, trial, updates, updates_total, seconds, metrics, examples)
         )
 
     def finish_trial(self, sweep: str, trial: str, state: TrialState, outcome: Outcome | None = None) -> None:
         """Record how a trial ended."""
-        self._spool.write(lambda: self._store.finish_trial(sweep, trial, state, outcome))
+        self._later(lambda: self._store.finish_trial(sweep, trial, state, outcome))
 
     def add_predictions(
         self,
@@ -174,10 +196,13 @@ class PatientStore:
         teacher: str | None = None,
     ) -> None:
         """Keep a trial's logits."""
-        self._spool.write(lambda: self._store.add_predictions(sweep, trial, predictions, task=task, teacher=teacher))
+        self._later(lambda: self._store.add_predictions(sweep, trial, predictions, task=task, teacher=teacher))
 
     def add_reference(
         self, task: str, teacher: str, labels: Mapping[str, Array], predictions: Mapping[str, Array]
     ) -> None:
         """Keep a task's gold labels and a teacher's logits, once for all trials."""
-        self._spool.write(lambda: self._store.add_reference(task, teacher, labels, predictions))
+        self._later(lambda: self._store.add_reference(task, teacher, labels, predictions))
+
+    def _later(self, act: Act) -> None:
+        self._spool.write(act, self._together)

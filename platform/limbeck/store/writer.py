@@ -42,13 +42,15 @@ def open_store(url: str, *, clock: Callable[[], float] = time.time, timeout_seco
 
 
 class Store:
-    """The writer. Every call is one transaction: after a crash the database holds whole calls only."""
+    """The writer. A call is one transaction or a part of one: after a crash the database holds whole calls only."""
 
     def __init__(self, engine: Engine, address: Address, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._address = address
         self._clock = clock
         self._objectives: dict[str, dict[str, str]] = {}
+        self._shared: Connection | None = None
+        """The transaction of a `together`."""
 
     def __repr__(self) -> str:
         return f"Store({self._address})"
@@ -222,7 +224,19 @@ class Store:
             schema.put(connection, schema.teacher_predictions, logits)
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Do the writes of a block in one transaction, all or none of them: most of a small write is its commit."""
+        with self._transaction() as self._shared:
+            try:
+                yield
+            finally:
+                self._shared = None
+
+    @contextmanager
     def _transaction(self) -> Iterator[Connection]:
+        if self._shared is not None:
+            yield self._shared
+            return
         with faults_explained(self._address.shown), self._engine.begin() as connection:
             yield connection
 
