@@ -198,7 +198,7 @@ class _Sweep:
             )
 
             def opened() -> None:
-                self._record(store, ledger, {"prepared": self.heard, "trials_at_once": at_once, "nodes": len(nodes)})
+                self._record(store, ledger, {"prepared": [*self.heard], "trials_at_once": at_once, "nodes": len(nodes)})
                 board.open(ledger.standing())
 
             def look() -> None:
