@@ -1,17 +1,17 @@
-"""Print what a cluster's head and its storage have to bear: memory for a node and an actor, requests for a trial.
+"""Print what a cluster's head and its storage have to bear: memory for an actor, requests for a trial.
 
-Not part of the test suite: `python tests/benchmarks/bench_head.py`. The cluster is a real head with real nodes on this
-machine, the store an S3 server on loopback; trials are toys that report four times and keep what real ones keep. From
-a few nodes and trials to a thousand is a matter of multiplying: see docs/cluster.md.
+Not part of the test suite: `python tests/benchmarks/bench_head.py`. Ray is real, the store an S3 server on loopback;
+trials are toys that report four times and keep what real ones keep. From a few to a thousand is a matter of
+multiplying: see docs/cluster.md.
 """
 
 import argparse
 import io
 import logging
 import os
+import re
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -21,8 +21,6 @@ sys.path.insert(2, str(Path(__file__).parents[1] / "cluster"))
 os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:3])
 
 from cluster_toys import TOY
-from local_cluster import local_cluster
-from ray.job_submission import JobSubmissionClient
 from rich.console import Console
 
 from limbeck.cluster import session
@@ -40,58 +38,44 @@ base:
 vary: {method.mask_rate: {uniform: [0.1, 0.5]}}
 search: {sampler: random}
 """
-ACTORS = """
-import time
-import ray
-ray.init(log_to_driver=False, logging_level="ERROR")
-@ray.remote(num_cpus=0)
-class Actor:
-    def here(self): return True
-actors = [Actor.remote() for _ in range({count})]
-assert all(ray.get([actor.here.remote() for actor in actors]))
-print("all are there", flush=True)
-time.sleep(600)
-"""
-SETTLE_SECONDS = 5.0
+REQUEST = re.compile(r'"(?:\x1b\[[0-9;]*m)*([A-Z]+) /')
+"""A request in the server's log, coloured where it found nothing."""
 
 
-def resident(folder: Path) -> float:
-    """MiB that the head's control process holds, which knows of every node and actor."""
-    found = []
+def resident() -> float:
+    """MiB that the control process of this process's Ray holds, which knows of every node and actor."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_text().split("\0")
+            name = (process / "comm").read_text().strip()
+            parent = (process / "stat").read_text().rsplit(")", 1)[1].split()[1]
             pages = int((process / "statm").read_text().split()[1])
         except OSError:
             continue
-        if words[0].endswith("gcs_server") and any(str(folder) in word for word in words):
-            found.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
-    return max(found)
+        if name == "gcs_server" and int(parent) == os.getpid():
+            return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    raise SystemExit("no control process of this Ray was found")
 
 
-def head(nodes: int, actors: int) -> None:
-    """Memory of the head's control process, by nodes and by actors."""
-    with tempfile.TemporaryDirectory(prefix="lb-") as scratch, local_cluster(Path(scratch)) as cluster:
-        time.sleep(SETTLE_SECONDS)
-        alone = resident(cluster.folder)
-        for _ in range(nodes):
-            cluster.add_node({"CPU": 1})
-        time.sleep(SETTLE_SECONDS)
-        joined = resident(cluster.folder)
-        (Path(scratch) / "actors.py").write_text(ACTORS.format(count=actors))
-        client = JobSubmissionClient(cluster.dashboard, headers={"Authorization": f"Bearer {cluster.token}"})
-        job = client.submit_job(entrypoint=f"{sys.executable} {scratch}/actors.py", entrypoint_num_cpus=1)
-        while "all are there" not in client.get_job_logs(job):
-            if client.get_job_status(job).is_terminal():
-                raise SystemExit(client.get_job_logs(job))
-            time.sleep(1)
-        time.sleep(SETTLE_SECONDS)
-        busy = resident(cluster.folder)
-        client.stop_job(job)
+class Idle:
+    """Takes up no more than an actor does."""
+
+    def here(self) -> bool:
+        return True
+
+
+def head(actors: int) -> None:
+    """Memory of the head's control process, by actors."""
+    # Not above: limbeck.cluster, which tells Ray to send its token, comes first.
+    import ray
+
+    with session.connected(None):
+        before = resident()
+        idle = [ray.remote(num_cpus=0)(Idle).remote() for _ in range(actors)]
+        assert all(ray.get([each.here.remote() for each in idle]))
+        after = resident()
     print(
-        f"the head's control process: {alone:.0f} MiB alone, {joined:.0f} with {nodes} nodes "
-        f"({(joined - alone) / nodes:.2f} a node), {busy:.0f} with {actors} actors on them "
-        f"({(busy - joined) / actors:.2f} an actor)"
+        f"the head's control process: {before:.0f} MiB alone, {after:.0f} with {actors} actors "
+        f"({(after - before) / actors:.2f} an actor)"
     )
 
 
@@ -103,9 +87,8 @@ class Requests(logging.Handler):
         self.by_kind: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        words = record.getMessage().split('"')
-        if len(words) > 1:
-            self.by_kind[words[1].split()[0].removeprefix("\x1b[33m")] += 1
+        if found := REQUEST.search(record.getMessage()):
+            self.by_kind[found[1]] += 1
 
 
 def store(trials: int) -> None:
@@ -115,7 +98,7 @@ def store(trials: int) -> None:
         os.environ.update(environment)
         server = logging.getLogger("werkzeug")
         server.setLevel(logging.INFO)
-        server.addHandler(requests)
+        server.handlers = [requests]
         server.propagate = False
         home = storage_at("s3://runs/team", Path(scratch) / "cache")
         with session.connected(None):
@@ -133,9 +116,8 @@ def store(trials: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nodes", type=int, default=4)
-    parser.add_argument("--actors", type=int, default=12)
+    parser.add_argument("--actors", type=int, default=24)
     parser.add_argument("--trials", type=int, default=10)
     given = parser.parse_args()
-    head(given.nodes, given.actors)
+    head(given.actors)
     store(given.trials)
