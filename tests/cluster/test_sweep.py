@@ -80,7 +80,6 @@ seeds: [0, 1]
             assert 0 < row.updates < row.updates_total and "retention" in row.objective
             assert not (Path(str(row.folder)) / "predictions").exists()
     assert max(pids.values()) > 1, "actors are used again"
-    assert len(pids) == run.sweep.notes["trials_at_once"], "none was called off while it was coming"
     assert run.curves["value"].notna().all()
     check_the_study(site, run)
     assert not (site.home / "toy" / ".tune").exists()

@@ -1,6 +1,8 @@
 import json
 import logging
+import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from filelock import FileLock
 from limbeck.cluster import worker as module
 from limbeck.cluster.engine import Engine
 from limbeck.cluster.hearing import saying
-from limbeck.cluster.messages import Ready, Refused, request_stop
+from limbeck.cluster.messages import Ready, Refused, request_stop, unpacked
+from limbeck.cluster.tuning import Opening
 from limbeck.cluster.worker import Setup, _above, attempt, make_ready, read_spec, report_of
 from limbeck.errors import Problem, UserError
 from limbeck.plan import Plan
@@ -156,3 +159,22 @@ def test_the_worker_reads_the_trial_its_driver_wrote(make_plan: MakePlan, tmp_pa
     spec = spec_of(make_plan)
     (tmp_path / "trial.json").write_text(json.dumps({"spec": spec.model_dump(mode="json")}))
     assert read_spec(tmp_path) == spec
+
+
+def test_the_opening_ends_when_all_actors_have_come_or_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setup: Setup
+) -> None:
+    first, *others = Opening((), 1, False, tmp_path).jobs(3)
+    marks = [tmp_path / other["mark"] for other in others]
+    told: list[tuple[dict[str, Any], int]] = []
+    monkeypatch.setattr(module.tune, "report", lambda result: told.append((result, sum(map(os.path.exists, marks)))))
+    coming = [threading.Timer(0.2 * (k + 1), mark.touch) for k, mark in enumerate(marks)]
+    for each in coming:
+        each.start()
+    module._open(tmp_path, setup, first)
+    assert [(unpacked(result), count) for result, count in told] == [(Ready(), 2)]
+
+    marks[0].unlink()
+    monkeypatch.setattr(module, "_COMING_SECONDS", 0.2)
+    module._open(tmp_path, setup, first)
+    assert [count for _, count in told] == [2, 1], "one that never comes holds nothing up"
