@@ -58,7 +58,8 @@ class Spool:
         self._clock = clock
         self._sleep = sleep
         self._waiting: deque[_Write] = deque()
-        self._due: float | None = None
+        self._fault: StoreError | None = None
+        self._due = 0.0
         self._then: float | None = None
 
     @property
@@ -69,7 +70,7 @@ class Spool:
     @property
     def away(self) -> bool:
         """Whether the database did not answer the last time."""
-        return self._due is not None
+        return self._fault is not None
 
     def clock(self) -> float:
         """Return the time, for the store: of a write that waited, the time it came."""
@@ -81,7 +82,7 @@ class Spool:
 
     def settle(self) -> None:
         """Do what waits; a database that is away is asked now and then."""
-        if not self._waiting or (self._due is not None and self._clock() < self._due):
+        if not self._waiting or self._clock() < self._due:
             return
         count = self.waiting
         try:
@@ -93,11 +94,11 @@ class Spool:
         except AWAY as error:
             if not self.away:
                 self._say(f"{error}. Trials go on; what they tell is written when the database answers")
-            self._due = self._clock() + RETRY_SECONDS
+            self._fault, self._due = error, self._clock() + RETRY_SECONDS
             return
         if self.away:
             self._say(f"the database answers again: {count} writes that waited are done")
-        self._due = None
+        self._fault = None
 
     def _do_next(self) -> None:
         together = self._waiting[0].together
@@ -127,8 +128,8 @@ class Spool:
         self.settle()
         while self._waiting:
             if self._clock() >= end:
-                what = f"{self.waiting} writes still wait for the database; they are made up when the sweep is resumed"
-                raise StoreError(Problem("", what))
+                what = f"{self.waiting} writes still wait for the database ({self._fault}); they are made up when"
+                raise StoreError(Problem("", f"{what} the sweep is resumed"))
             self._sleep(RETRY_SECONDS)
             self.settle()
 
