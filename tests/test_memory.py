@@ -1,4 +1,4 @@
-"""Freed memory stays with the process until it is given back, which is when there is too much of it."""
+"""Freed memory stays with the process until there is too much of it, and so do kernels."""
 
 import ctypes
 import subprocess
@@ -40,6 +40,39 @@ def test_freed_blocks_are_kept_until_they_are_given_back() -> None:
     assert grown == pytest.approx(full, abs=10), "none of it is shared"
     assert kept > 95
     assert after < 30
+
+
+SHAPES = """
+import os
+from limbeck.memory import few_kernels
+few_kernels()
+import torch
+from limbeck.memory import held
+torch.set_num_threads(1)
+
+def multiply(sizes):
+    for size in sizes:
+        torch.zeros(size, 64, dtype=torch.bfloat16) @ torch.zeros(64, 64, dtype=torch.bfloat16)
+    return held() / 2**20
+
+full = multiply(range(1, 200))
+print(multiply(range(200, 600)) - full)
+"""
+
+
+def test_products_of_ever_new_shapes_do_not_fill_the_memory() -> None:
+    platform = Path(__file__).parent.parent / "platform"
+    run = subprocess.run(
+        [sys.executable, "-c", SHAPES], env={"PYTHONPATH": str(platform)}, capture_output=True, text=True
+    )
+    # 260 MiB without a bound, where the processor has kernels of its own for bfloat16.
+    assert float(run.stdout) < 60
+
+
+def test_what_the_user_says_of_kernels_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", found := {"LRU_CACHE_CAPACITY": "7"})
+    memory.few_kernels()
+    assert found == {"LRU_CACHE_CAPACITY": "7", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
 
 
 class Looked:

@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import worlds
 from limbeck.cluster.engine import student_sizes
 from limbeck.errors import UserError
+from limbeck.latency import RECENT_SECONDS, recent_latency_ms
 from limbeck.metrics import evaluate
 from limbeck.sections import LATENCIES
 from limbeck.supplies import Supplies
@@ -107,6 +108,32 @@ def test_latency_is_measured(world: tuple[dict[str, Any], Supplies], tmp_path: P
     assert metrics.keys() >= set(LATENCIES)
 
 
+def test_students_of_one_build_share_a_recent_measurement(world: tuple[dict[str, Any], Supplies]) -> None:
+    base, supplies = world
+    now = 1e6
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.01
+        return now
+
+    def measured(spec: TrialSpec, seed: int) -> dict[str, float]:
+        prepared = supplies.prepared(spec)
+        student = supplies.new_student(spec, prepared, seed)
+        return recent_latency_ms(student, prepared.splits["test"], prepared.vocabulary, supplies.device, clock=clock)
+
+    two, three = (worlds.spec(base, student={"layers": layers}) for layers in (2, 3))
+    first, other = measured(two, 0), measured(three, 0)
+    assert first["latency_ms/age_seconds"] == other["latency_ms/age_seconds"] == 0
+    assert first["latency_ms"] == pytest.approx(10, abs=1e-3), "what the clock says of one call"
+    now += 30
+    again = measured(two, 1)
+    assert again.pop("latency_ms/age_seconds") > 30
+    assert again.items() < first.items()
+    now += RECENT_SECONDS
+    assert measured(two, 1)["latency_ms/age_seconds"] == 0
+
+
 def test_what_limits_bound_is_known_before_a_student_trains(world: tuple[dict[str, Any], Supplies]) -> None:
     base, supplies = world
     spec = worlds.spec(base)
@@ -136,14 +163,14 @@ def test_broken_off_and_resumed_equals_uninterrupted(
         run(spec, supplies, tmp_path / "torn", torn_diary)
     second_diary = Diary()
     resumed = run(spec, supplies, tmp_path / "torn", second_diary)
-    assert [entry.updates for entry in second_diary.entries] == [20, 30], "who was told of 20 may have died, too"
+    assert [entry.updates for entry in second_diary.entries] == [10, 20, 30], "who was told of 10 may have died, too"
     whole_metrics, resumed_metrics = (
         {k: v for k, v in r.metrics.items() if "seconds" not in k and "latency" not in k} for r in (whole, resumed)
     )
     assert resumed_metrics == whole_metrics
     expected, got = weights(whole), weights(resumed)
     assert all(torch.equal(expected[name], got[name]) for name in expected)
-    assert [entry.metrics for entry in second_diary.entries] == [entry.metrics for entry in whole_diary.entries[1:]]
+    assert [entry.metrics for entry in second_diary.entries] == [entry.metrics for entry in whole_diary.entries]
 
 
 def test_the_same_seed_gives_the_same_student_and_another_seed_another(
@@ -180,7 +207,8 @@ def test_a_finished_trial_is_not_run_again(world: tuple[dict[str, Any], Supplies
     first = run(worlds.spec(base), supplies, tmp_path)
     diary = Diary()
     assert run(worlds.spec(base), supplies, tmp_path, diary) == first
-    assert diary.entries == []
+    assert diary.entries == list(first.evaluated), "a driver that was killed may not have heard them"
+    assert [entry.updates for entry in diary.entries] == [10, 20, 30]
 
 
 def test_told_to_stop_it_stops_after_an_evaluation(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:

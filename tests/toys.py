@@ -1,7 +1,7 @@
 """Toy networks and batches: real code at a size where a step takes milliseconds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -75,6 +75,11 @@ def batch(size: int = 8, classes: int = 3, seed: int = 0, longest: int = 12, sta
     )
 
 
+def tensors(batch: Batch) -> dict[str, torch.Tensor]:
+    """A batch's tensors by their names."""
+    return {name: value for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
+
+
 class ToyRows:
     """A pool of rows, the second half of them from a source task."""
 
@@ -86,7 +91,7 @@ class ToyRows:
 
     def read(self, rows: Sequence[int]) -> Batch:
         each = [batch(1, self._classes, seed=1000 + row, start=row) for row in rows]
-        return Batch(**{f.name: torch.cat([getattr(b, f.name) for b in each]) for f in fields(Batch)})
+        return Batch(**{name: torch.cat([getattr(b, name) for b in each]) for name in tensors(each[0])})
 
 
 def parts(

@@ -29,8 +29,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     work = folder / f".writing-{uuid.uuid4().hex[:8]}"
     work.mkdir()
     try:
-        # Tensors that share memory (tied embeddings) are refused by safetensors; a clone stores both.
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, work / "tensors.safetensors")
+        save_file(_apart(tensors), work / "tensors.safetensors")
         (work / "facts.json").write_text(json.dumps(dict(facts), indent=1))
         seal(work)
         for file in work.iterdir():
@@ -46,6 +45,18 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     for old in _all(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors in host memory, none of which shares it with another: safetensors refuses those (tied embeddings)."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        found[name] = own.clone() if place in seen else own
+        seen.add(place)
+    return found
 
 
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -39,6 +39,13 @@ class Batch:
     """(B,) int64: stable row numbers, untouched by shuffling, sharding and resume."""
     teacher_logits: Tensor
     """(B, C) float32: the teacher on these rows, from the cache."""
+    copied_from: "Batch | None" = None
+    """The same rows in host memory, where this batch is on a GPU."""
+
+    @property
+    def here(self) -> "Batch":
+        """The rows as they were read, in host memory: what to change is picked there, without waiting for a GPU."""
+        return self if self.copied_from is None else self.copied_from
 
     def __len__(self) -> int:
         return int(self.input_ids.shape[0])
@@ -196,6 +203,7 @@ def padded(batch: Batch, width: int, pad: int) -> Batch:
         attention_mask=wider(batch.attention_mask, 0),
         token_type_ids=None if types is None else wider(types, 0),
         maskable=wider(batch.maskable, 0),
+        copied_from=None if batch.copied_from is None else padded(batch.copied_from, width, pad),
     )
 
 
@@ -223,11 +231,11 @@ def joined(first: Encoded, *others: Encoded) -> Encoded:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Move every tensor of a batch."""
+    """Move every tensor of a batch; what it came from stays at hand."""
     if device.type == "cpu":
         return batch
     moved: dict[str, Any] = {k: None if v is None else v.to(device, non_blocking=True) for k, v in vars(batch).items()}
-    return Batch(**moved)
+    return Batch(**{**moved, "copied_from": batch})
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from limbeck.diagnosis import diagnose, pairs
 from limbeck.encoding import Reader
 from limbeck.evaluate import logits_over
 from limbeck.methods.base import Method
+from limbeck.methods.masking import logits_of
 from limbeck.metrics import agreement, ece, retention
 from limbeck.models import HubClassifier
 from limbeck.noise import RowNoise
@@ -50,14 +51,11 @@ class Examiner:
         split, logits = prepared.splits[SELECTION], prepared.teacher_logits[SELECTION]
         rows = range(min(DIAGNOSED_ROWS, len(split)))
         batch = Reader(split, logits, prepared.vocabulary, self._device).read(rows)
-        noise = RowNoise(seed, 0, range(len(rows)), self._device)
+        noise = RowNoise(seed, 0, range(len(rows)))
         self._student.eval()
         with torch.no_grad(), autocast(prepared.precision, self._device):
             invented = method.invent(batch, noise)
             if invented is None:
                 return {}, []
-            clean = self._student(
-                input_ids=batch.input_ids, attention_mask=batch.attention_mask, token_type_ids=batch.token_type_ids
-            )
-        said = clean.logits.float().cpu().numpy()
+            said = logits_of(self._student, batch, batch.input_ids).cpu().numpy()
         return diagnose(batch, said, invented), pairs(batch, said, invented, prepared.tokenizer)

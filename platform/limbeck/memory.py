@@ -9,6 +9,8 @@ from pathlib import Path
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _MOST = 2**31 - 1
 _STATUS = Path("/proc/self/statm")
+_KERNELS = 128
+"""More than one step has shapes of matrix products: about 80, however many layers there are."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -23,6 +25,16 @@ def keep_freed() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_MMAP_THRESHOLD, _MOST)
         library.mallopt(_TRIM_THRESHOLD, _MOST)
+
+
+def few_kernels() -> None:
+    """Bound what is kept of matrix products that were done: call it before the first one.
+
+    oneDNN and torch each keep the machine code of the last 1,024 shapes, a quarter of a megabyte apiece, and batches of
+    many lengths have thousands of shapes. What a user set stays.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, str(_KERNELS))
 
 
 def give_back() -> None:

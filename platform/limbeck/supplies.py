@@ -17,6 +17,7 @@ from limbeck.config import content_hash
 from limbeck.encoding import Encoded, Reader, Vocabulary, encode, tokenizer_key
 from limbeck.errors import Problem, UserError
 from limbeck.evaluate import logits_over
+from limbeck.memory import few_kernels
 from limbeck.metrics import evaluate
 from limbeck.misfits import TaskKind, misfits
 from limbeck.models import (
@@ -78,6 +79,7 @@ class Supplies:
     """A process's way to everything that trials share. Weights and outputs are memory-mapped from the cache."""
 
     def __init__(self, cache: Cache, device: torch.device | str = "cpu", say: Callable[[str], None] = log.info) -> None:
+        few_kernels()
         self.cache = cache
         self.device = torch.device(device)
         self._say = say

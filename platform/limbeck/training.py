@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from limbeck import checkpoint
 from limbeck.encoding import Batch, Order, Reader, take
 from limbeck.examination import Examiner
-from limbeck.latency import latency_ms
+from limbeck.latency import recent_latency_ms
 from limbeck.memory import Freed, keep_freed
 from limbeck.methods import METHODS
 from limbeck.methods.base import STUDENT, Method, Parts, TaskFacts
@@ -31,6 +31,8 @@ def train(spec: TrialSpec, worker: Worker, supplies: Supplies) -> Result | None:
     Raises TrialFailed when the loss is no longer a number.
     """
     if (finished := read_result(worker.folder)) is not None:
+        for past in finished.evaluated:
+            worker.report(past)
         return finished
     keep_freed()
     run = _Run(spec, worker, supplies)
@@ -64,12 +66,14 @@ class _Run:
         self.method = self._method(prepared, supplies)
         self.optimisers = self._optimisers()
         self.order = Order(self.data.lengths, spec.training.batch_size, derived_seed(spec.seed, "order"))
-        self.total = self._total_updates()
+        self.total = spec.training.updates_over(len(self.data))
         self.evaluations = self._evaluation_points()
         self.state = _State(updates=dict.fromkeys(self.optimisers, 0))
         self.best: dict[str, Tensor] | None = None
         self.sums: dict[str, tuple[Tensor, int]] = {}
         self.last_evaluated = 0
+        self.evaluated: list[Progress] = []
+        """What every evaluation so far found, without its examples."""
         self.freed = Freed()
 
     # -- making ready ---------------------------------------------------------------------------------------------
@@ -114,10 +118,6 @@ class _Run:
             for name, part in self.method.trainable.items()
         }
 
-    def _total_updates(self) -> int:
-        settings = self.spec.training
-        return settings.updates or max(1, round(settings.epochs * len(self.data) / settings.batch_size))
-
     def _evaluation_points(self) -> set[int]:
         settings = self.spec.training
         epochs = self.total * settings.batch_size / len(self.data)
@@ -161,7 +161,7 @@ class _Run:
         places = range(self.worker.rank * share, (self.worker.rank + 1) * share)
         width = int(self.data.lengths[rows].max())
         batch = self.reader.read(rows[places.start : places.stop], width)
-        return batch, RowNoise(derived_seed(self.spec.seed, "noise"), step, places, self.device)
+        return batch, RowNoise(derived_seed(self.spec.seed, "noise"), step, places)
 
     def _step(self) -> str:
         step, settings = self.state.step, self.spec.training
@@ -200,8 +200,10 @@ class _Run:
         metrics["epoch"] = self.updates * self.spec.training.batch_size / len(self.data)
         self.last_evaluated = self.updates
         self._keep_best(metrics[f"{SELECTION}/{self.prepared.task.metric}"])
-        path = self._save(metrics) if self.worker.rank == 0 else None
-        self.worker.report(Progress(self.updates, self.total, self.state.seconds, metrics, path, examples))
+        progress = Progress(self.updates, self.total, self.state.seconds, metrics)
+        self.evaluated.append(progress)
+        path = self._save() if self.worker.rank == 0 else None
+        self.worker.report(replace(progress, checkpoint=path, examples=examples))
 
     def _means(self) -> dict[str, float]:
         names = sorted(self.sums)
@@ -218,19 +220,19 @@ class _Run:
 
     # -- keeping --------------------------------------------------------------------------------------------------
 
-    def _save(self, metrics: Mapping[str, float]) -> Path:
+    def _save(self) -> Path:
         tensors: dict[str, Tensor] = {}
         for name, part in self.method.trainable.items():
             tensors |= {f"module/{name}/{key}": value for key, value in part.module.state_dict().items()}
             tensors |= checkpoint.flatten_optimiser(f"optimiser/{name}", self.optimisers[name].adam)
         tensors |= {f"best/{key}": value for key, value in (self.best or {}).items()}
-        facts = {"trial": self.spec.id, "state": vars(self.state), "metrics": metrics}
+        facts = {"trial": self.spec.id, "state": vars(self.state), "evaluated": [vars(past) for past in self.evaluated]}
         return checkpoint.save(self.worker.folder / "checkpoints", self.state.step, tensors, facts)
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint in the trial's folder, if there is one of this very trial.
 
-        What was found at it is reported again: who killed the process may have done so before it was heard.
+        What was found up to there is reported again: a driver that was killed had not heard all that a trial had said.
         """
         found = checkpoint.newest(self.worker.folder / "checkpoints")
         if found is None or found[1].get("trial") != self.spec.id:
@@ -245,8 +247,9 @@ class _Run:
             checkpoint.restore_optimiser(f"optimiser/{name}", self.optimisers[name].adam, tensors)
         best = {key[5:]: value for key, value in tensors.items() if key.startswith("best/")}
         self.best = best or None
-        if found_there := facts.get("metrics"):
-            self.worker.report(Progress(self.updates, self.total, self.state.seconds, found_there, None, []))
+        self.evaluated = [Progress(**past) for past in facts["evaluated"]]
+        for past in self.evaluated:
+            self.worker.report(past)
 
     def finish(self) -> Result | None:
         """Read the test sets, once, and leave student, predictions and numbers in the trial's folder."""
@@ -254,8 +257,7 @@ class _Run:
             self.student.load_state_dict(self.best)
         if self.worker.rank != 0:
             return None
-        metrics = self.examiner.scores(SELECTION)
-        metrics["retention"] = metrics.get(f"{SELECTION}/retention", math.nan)
+        metrics = self._known()
         predictions = self.worker.folder / "predictions"
         predictions.mkdir(parents=True, exist_ok=True)
         for split in (TEST, *self.prepared.task.others):
@@ -268,13 +270,19 @@ class _Run:
         metrics[f"teacher/{SELECTION}/{self.prepared.task.metric}"] = self.prepared.teacher_metric(SELECTION)
         metrics |= self._sizes()
         test, graph = self.prepared.splits[TEST], self.worker.graph
-        metrics |= latency_ms(self.student, test, self.prepared.vocabulary, self.device, graph=graph)
+        metrics |= recent_latency_ms(self.student, test, self.prepared.vocabulary, self.device, graph=graph)
         student = self.worker.folder / "student"
         save_classifier(self.student, self.prepared.tokenizer, student, self.prepared.task.classes)
         metrics["disk_bytes"] = float(sum(path.stat().st_size for path in student.iterdir()))
-        write_result(self.worker.folder, metrics)
+        write_result(self.worker.folder, metrics, self.evaluated)
         checkpoint.remove_all(self.worker.folder / "checkpoints")
         return read_result(self.worker.folder)
+
+    def _known(self) -> dict[str, float]:
+        """What was found on the selection split of the student that is kept."""
+        kept = self.updates if self.best is None else self.state.best_update
+        found = next(past.metrics for past in self.evaluated if past.updates == kept)
+        return {k: v for k, v in found.items() if k.startswith(f"{SELECTION}/") or k == "retention"}
 
     def _sizes(self) -> dict[str, float]:
         teacher = self.prepared.teacher

@@ -39,6 +39,10 @@ class TrainingConfig(Config):
     keep: Literal["best", "last"] = "best"
     """Which student the trial ends with: the best on the selection split, or the last."""
 
+    def updates_over(self, rows: int) -> int:
+        """Return how many student updates are planned with so many training rows."""
+        return self.updates or max(1, round(self.epochs * rows / self.batch_size))
+
 
 def _method(value: Any) -> Any:
     """Turn `{name: mate, ...}` into the config of that method."""

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ class Progress:
     seconds: float
     """Training seconds so far, evaluations left out."""
     metrics: dict[str, float]
-    checkpoint: Path | None
-    examples: list[dict[str, Any]]
+    checkpoint: Path | None = None
+    examples: list[dict[str, Any]] = field(default_factory=list)
     """Pairs of original and invented text; empty where nothing is invented."""
 
 
@@ -42,6 +42,8 @@ class Result:
     """A Hugging Face folder."""
     predictions: Path
     """Holds <split>.npy, teacher-<split>.npy (N, C) float16 logits and gold-<split>.npy labels."""
+    evaluated: tuple[Progress, ...] = ()
+    """What its evaluations found, for a driver that may not have heard it."""
 
 
 def _nothing(_: Sequence[Tensor]) -> None:
@@ -78,11 +80,11 @@ class Worker:
     """Whether the finished student is timed in ONNX Runtime, too."""
 
 
-def write_result(folder: Path, metrics: Mapping[str, float]) -> None:
+def write_result(folder: Path, metrics: Mapping[str, float], evaluated: Sequence[Progress]) -> None:
     """Write the numbers of a trial that has ended; from then on it counts as finished."""
-    clean = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    past = [{**vars(one), "metrics": _to_json(one.metrics)} for one in evaluated]
     work = folder / f".{RESULT}"
-    work.write_text(json.dumps(clean, indent=1))
+    work.write_text(json.dumps({"metrics": _to_json(metrics), "evaluated": past}, indent=1))
     work.rename(folder / RESULT)
 
 
@@ -91,11 +93,20 @@ def read_result(folder: Path) -> Result | None:
     if not (folder / RESULT).is_file():
         return None
     raw = json.loads((folder / RESULT).read_text())
-    metrics = {name: math.nan if value is None else float(value) for name, value in raw.items()}
+    metrics = _from_json(raw["metrics"])
     return Result(
         metrics=metrics,
         parameters=int(metrics["parameters"]),
         seconds=metrics["train_seconds"],
         student=folder / "student",
         predictions=folder / "predictions",
+        evaluated=tuple(Progress(**{**one, "metrics": _from_json(one["metrics"])}) for one in raw["evaluated"]),
     )
+
+
+def _to_json(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _from_json(raw: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else float(value) for name, value in raw.items()}

@@ -1,7 +1,7 @@
 """CoDIR against float64 NumPy: losses, negatives, and banks that belong to rows and not to places in a batch."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -184,7 +184,7 @@ def test_banks_do_not_care_where_in_a_batch_or_in_which_batch_a_row_comes() -> N
 
 
 def lines(batch: Batch, order: Sequence[int]) -> Batch:
-    picked = {f.name: getattr(batch, f.name) for f in fields(Batch)}
+    picked = toys.tensors(batch)
     return Batch(**{name: None if x is None else x[list(order)] for name, x in picked.items()})
 
 

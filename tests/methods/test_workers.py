@@ -6,7 +6,7 @@ Workers are threads here that meet at a barrier; how real ones meet is the clust
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -119,7 +119,7 @@ class RaggedRows:
         each = [ragged_row(row) for row in rows]
         width = max(b.input_ids.shape[1] for b in each)
         each = [padded(b, width, toys.PAD) for b in each]
-        return Batch(**{f.name: torch.cat([getattr(b, f.name) for b in each]) for f in fields(Batch)})
+        return Batch(**{name: torch.cat([getattr(b, name) for b in each]) for name in toys.tensors(each[0])})
 
 
 def go(method: Method, places: range, average: Callable[[Sequence[Tensor]], None]) -> None:
@@ -132,7 +132,7 @@ def go(method: Method, places: range, average: Callable[[Sequence[Tensor]], None
     }
     for step in range(STEPS):
         whole, phase = toys.batch(BATCH, seed=step % 5, start=BATCH * (step % 5)), method.phase(step)
-        batch = Batch(**{f.name: getattr(whole, f.name)[places.start : places.stop] for f in fields(Batch)})
+        batch = Batch(**{name: value[places.start : places.stop] for name, value in toys.tensors(whole).items()})
         loss = method.loss(batch, phase, RowNoise(3, step, places))
         optimisers[phase].step(loss.total, average)
 

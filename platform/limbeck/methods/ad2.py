@@ -131,7 +131,7 @@ class Ad2:
     def _uniform(self, batch: Batch, noise: RowNoise) -> Tensor:
         """(B, n, d) numbers of U[−1, 1)."""
         shape = (*batch.input_ids.shape, self._student.embedding.weight.shape[1])
-        return 2 * noise.uniform(shape[1] * shape[2]).view(shape) - 1
+        return 2 * noise.uniform(shape[1] * shape[2]).view(shape).to(batch.input_ids.device) - 1
 
     def _aimed(self, batch: Batch, path: list[Tensor], noise: RowNoise) -> list[Tensor]:
         """The path, or noise as large as each of its points."""

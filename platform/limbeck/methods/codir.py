@@ -223,7 +223,7 @@ class Codir:
         config = self._config
         if config.contrast == "mse":
             return distance(student, teacher)
-        others = self._negatives.draw(rows, noise.uniform(config.negatives))
+        others = self._negatives.draw(rows, noise.uniform(config.negatives).to(rows.device))
         pairs = ((student, teacher, self._banks.teacher), (teacher, student, self._banks.student))
         if config.contrast == "infonce":
             losses = [

@@ -57,20 +57,20 @@ def edit_row(tokens: list[int], free: list[int], share: float, draws: np.ndarray
 
 def edit(batch: Batch, share: float, vocabulary: Vocabulary, noise: RowNoise) -> Edited:
     """Edit every row of a batch, then pad to the longest."""
-    n = batch.input_ids.shape[1]
-    draws = noise.uniform(1 + 2 * (n + 1)).cpu().numpy()
+    here, device, n = batch.here, batch.input_ids.device, batch.input_ids.shape[1]
+    draws = noise.uniform(1 + 2 * (n + 1)).numpy()
     rows = []
     for ids, real, free, supply in zip(
-        batch.input_ids.tolist(), batch.attention_mask.sum(1).tolist(), batch.maskable.tolist(), draws, strict=True
+        here.input_ids.tolist(), here.attention_mask.sum(1).tolist(), here.maskable.tolist(), draws, strict=True
     ):
         rows.append(edit_row(ids[:real], [i for i, ok in enumerate(free) if ok], share, supply))
     width = max(n, max(len(tokens) for tokens, _ in rows))
-    shape, device = (len(rows), width), batch.input_ids.device
+    shape = (len(rows), width)
     ids, mask = torch.full(shape, vocabulary.pad), torch.zeros(shape, dtype=torch.long)
-    types = None if batch.token_type_ids is None else torch.zeros(shape, dtype=torch.long)
+    types = None if here.token_type_ids is None else torch.zeros(shape, dtype=torch.long)
     for i, (tokens, places) in enumerate(rows):
         ids[i, : len(tokens)] = torch.tensor(tokens)
         mask[i, : len(tokens)] = 1
-        if types is not None and batch.token_type_ids is not None:
-            types[i, : len(places)] = batch.token_type_ids[i, places].cpu()
+        if types is not None and here.token_type_ids is not None:
+            types[i, : len(places)] = here.token_type_ids[i, places]
     return Edited(ids.to(device), mask.to(device), None if types is None else types.to(device))

@@ -80,7 +80,7 @@ class Freelb:
         """Losses at each step, and the last point's logits and δ."""
         config, ball = self._config, Ball(self._config.norm, self._config.radius)
         n, d = batch.input_ids.shape[1], self._student.embedding.weight.shape[1]
-        uniform = 2 * noise.uniform(n * d).view(-1, n, d) - 1
+        uniform = 2 * noise.uniform(n * d).view(-1, n, d).to(batch.input_ids.device) - 1
         delta = start(uniform, config.initial_size, ball, batch.maskable)
         losses: list[Tensor] = []
         logits = batch.teacher_logits

@@ -59,14 +59,14 @@ class GlitterConfig(MethodConfig):
 
 
 class _Answers(nn.Module):
-    """The teacher's (rows, k, C) answers to the pool, and for which (rows,) it has been asked."""
+    """The teacher's (rows, k, C) answers to the pool, and for which (rows,) it has been asked: that in host memory."""
 
     answers: Tensor
     asked: Tensor
 
-    def __init__(self, rows: int, candidates: int, classes: int) -> None:
+    def __init__(self, rows: int, candidates: int, classes: int, device: torch.device) -> None:
         super().__init__()
-        self.register_buffer("answers", torch.zeros(rows, candidates, classes))
+        self.register_buffer("answers", torch.zeros(rows, candidates, classes, device=device))
         self.register_buffer("asked", torch.zeros(rows, dtype=torch.bool))
 
 
@@ -78,8 +78,8 @@ class Glitter:
     def __init__(self, config: GlitterConfig, parts: Parts) -> None:
         self._config = config
         self._parts = parts
-        device = parts.task.labels.device
-        self._pool = _Answers(parts.task.rows, config.candidates, max(1, parts.task.classes)).to(device)
+        classes, device = max(1, parts.task.classes), parts.task.labels.device
+        self._pool = _Answers(parts.task.rows, config.candidates, classes, device)
         self._both = nn.ModuleList([as_module(parts.student), self._pool])
 
     @staticmethod
@@ -101,24 +101,23 @@ class Glitter:
 
     def _candidates(self, batch: Batch) -> list[Edited]:
         """The k edits of each row: the same whenever the row comes."""
-        rows, parts = batch.rows.tolist(), self._parts
-        device = batch.input_ids.device
+        rows, parts = batch.here.rows.tolist(), self._parts
         return [
-            edit(batch, self._config.edit_share, parts.vocabulary, RowNoise(parts.seed, j, rows, device))
+            edit(batch, self._config.edit_share, parts.vocabulary, RowNoise(parts.seed, j, rows))
             for j in range(self._config.candidates)
         ]
 
     @torch.no_grad()
     def _choose(self, batch: Batch, store: bool) -> tuple[list[Edited], Tensor, Tensor]:
         """The pool, the teacher's (B, k, C) answers, and the (B, m) numbers of the chosen edits."""
-        pool = self._candidates(batch)
-        if store and bool(self._pool.asked[batch.rows].all()):
+        pool, here = self._candidates(batch), batch.here.rows
+        if store and bool(self._pool.asked[here].all()):
             known = self._pool.answers[batch.rows]
         else:
             known = torch.stack([logits_on(self._parts.teacher, e) for e in pool], 1)
         if store:
             self._pool.answers[batch.rows] = known
-            self._pool.asked[batch.rows] = True
+            self._pool.asked[here] = True
         with evaluating(self._parts.student):
             student = torch.stack([logits_on(self._parts.student, e) for e in pool], 1)
         gaps = divergence_rows(known, student, "kl", self._config.temperature, self._parts.task.regression)

@@ -44,6 +44,7 @@ from limbeck.methods.masking import (
     no_generator,
     perplexity,
 )
+from limbeck.methods.pieces import by_pieces
 from limbeck.methods.reinforce import Selector
 from limbeck.models import Classifier, GeneratorConfig
 from limbeck.noise import RowNoise
@@ -177,6 +178,7 @@ class L2a:
         """The batch with some of its tokens resampled, and which."""
         assert self._generator is not None
         tokens, masked = invent_inputs(self._generator, batch, self._config.mask_rate, self._mask, noise)
+        # What it was read from keeps the old words; of that no sweep asks more than which may be hidden.
         return replace(batch, input_ids=tokens), masked
 
     @torch.no_grad()
@@ -195,7 +197,7 @@ class L2a:
     def _keep(self, states: Tensor, similarity: Tensor, noise: RowNoise) -> Tensor:
         """(M,) 1 for kept candidates. Where none would be, the one that came closest is."""
         config, gather = self._config, self._parts.gather
-        draws = noise.uniform(config.candidates).reshape(-1)
+        draws = noise.uniform(config.candidates).reshape(-1).to(states.device)
         if config.selector == "none":
             return torch.ones_like(draws)
         if config.selector == "similarity":
@@ -288,11 +290,16 @@ def reward_rows(task: TaskFacts, share: float, seed: int) -> np.ndarray:
 @torch.no_grad()
 def read_first(classifier: Classifier, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits (B, C) and the last layer's first-token state (B, d), float32."""
-    out = classifier(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        token_type_ids=batch.token_type_ids,
-        hidden=True,
-    )
-    assert out.hidden is not None
-    return out.logits.float(), out.hidden[-1][:, 0].float()
+
+    def read(part: Batch) -> tuple[Tensor, Tensor]:
+        out = classifier(
+            input_ids=part.input_ids,
+            attention_mask=part.attention_mask,
+            token_type_ids=part.token_type_ids,
+            hidden=True,
+        )
+        assert out.hidden is not None
+        return out.logits.float(), out.hidden[-1][:, 0].float()
+
+    logits, states = by_pieces(read, batch)
+    return logits, states

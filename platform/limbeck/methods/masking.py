@@ -19,6 +19,7 @@ from torch import Tensor
 from limbeck.encoding import Batch, padded
 from limbeck.errors import Problem
 from limbeck.methods.base import Invented, Parts, Setting
+from limbeck.methods.pieces import Piece, by_pieces, pieces
 from limbeck.models import Classifier, Generator, Output
 from limbeck.noise import RowNoise
 
@@ -31,8 +32,16 @@ class Masked:
     """(B, n) with [MASK] at the hidden positions."""
     hidden: Tensor
     """(B, n) bool."""
+    places: Tensor
+    """(P,) int64: the hidden positions of the flattened batch, row by row."""
     counts: tuple[int, ...]
     """Hidden tokens of each row; they sum to P."""
+
+    def of(self, piece: Piece) -> "Masked":
+        """The same of some rows."""
+        hidden = piece.of(self.hidden)
+        counts = tuple(self.counts[row] for row in piece.rows.tolist())
+        return Masked(piece.of(self.input_ids), hidden, hidden.flatten().nonzero().squeeze(1), counts)
 
 
 def equally_wide(batch: Batch, parts: Parts) -> Batch:
@@ -43,29 +52,39 @@ def equally_wide(batch: Batch, parts: Parts) -> Batch:
 
 def mask_tokens(batch: Batch, rate: float, mask_id: int, noise: RowNoise) -> Masked:
     """Hide each maskable token with probability `rate`."""
-    hidden = (noise.uniform(batch.input_ids.shape[1]) < rate) & batch.maskable
+    picked, device = (noise.uniform(batch.input_ids.shape[1]) < rate) & batch.here.maskable, batch.input_ids.device
+    hidden = picked.to(device, non_blocking=True)
     return Masked(
         input_ids=batch.input_ids.masked_fill(hidden, mask_id),
         hidden=hidden,
-        counts=tuple(hidden.sum(1).tolist()),
+        places=picked.flatten().nonzero().squeeze(1).to(device, non_blocking=True),
+        counts=tuple(picked.sum(1).tolist()),
     )
 
 
 def score_hidden(generator: Generator, masked: Masked, batch: Batch) -> Tensor:
-    """(P, V) float32 scores of the generator at the hidden positions, row by row."""
-    return generator.guess(masked.input_ids, batch.attention_mask, masked.hidden, batch.token_type_ids).float()
+    """(P, V) scores of the generator at the hidden positions, row by row, in the precision of the step."""
+    return generator.guess(masked.input_ids, batch.attention_mask, masked.places, batch.token_type_ids)
+
+
+def _at_a_time(scores: Tensor) -> int:
+    """How many lines of (P, V) to work on together: on a processor what stays in its cache, elsewhere all."""
+    return 32 if scores.device.type == "cpu" else max(1, len(scores))
 
 
 def sample(scores: Tensor, uniform: Tensor) -> Tensor:
     """(P,) tokens drawn from softmax(scores) by inverting the cumulative distribution at (P,) uniform numbers."""
-    heap = torch.softmax(scores, -1).cumsum(-1)
-    tokens = torch.searchsorted(heap, uniform.unsqueeze(-1) * heap[:, -1:], right=True).squeeze(-1)
-    return tokens.clamp(max=scores.shape[-1] - 1)
+    few = _at_a_time(scores)
+    tokens = []
+    for part, at in zip(scores.split(few), uniform.split(few), strict=True):  # type: ignore[no-untyped-call]
+        heap = torch.softmax(part.float(), -1).cumsum(-1)
+        tokens.append(torch.searchsorted(heap, at.unsqueeze(-1) * heap[:, -1:], right=True).squeeze(-1))
+    return torch.cat(tokens).clamp(max=scores.shape[-1] - 1)
 
 
 def fill(batch: Batch, masked: Masked, tokens: Tensor) -> Tensor:
     """(B, n) the batch's tokens with the (P,) invented ones in the hidden places."""
-    return batch.input_ids.masked_scatter(masked.hidden, tokens)
+    return batch.input_ids.flatten().index_copy(0, masked.places, tokens).view_as(batch.input_ids)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -73,10 +92,14 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, gumbel: Tensor, temperature: float, *tables: Tensor) -> tuple[Tensor, ...]:
-        noisy = scores + gumbel
-        tokens = noisy.argmax(-1)
-        soft = torch.softmax(noisy.div_(temperature), -1)
-        ctx.save_for_backward(soft, *tables)
+        few = _at_a_time(scores)
+        drawn = []
+        # The noise's place takes the softmax: each copy of (P, V) is tens of megabytes.
+        for part, noisy in zip(scores.split(few), gumbel.split(few), strict=True):  # type: ignore[no-untyped-call]
+            drawn.append(noisy.add_(part).argmax(-1))
+            noisy.copy_(torch.softmax(noisy.div_(temperature), -1))
+        tokens = torch.cat(drawn)
+        ctx.save_for_backward(gumbel, *tables)
         ctx.temperature = temperature
         # The products that this stands for would be autocast too.
         device = scores.device.type
@@ -91,15 +114,20 @@ class _StraightThrough(torch.autograd.Function):
         towards, *others = (g.to(k) @ t.to(k).T for g, k, t in zip(grads, kinds, tables, strict=True))
         for other in others:
             towards += other
-        # soft · (towards − Σ soft · towards), in one pass
-        scores = torch._softmax_backward_data(towards.to(soft.dtype), soft, -1, soft.dtype)
-        return (scores.div_(ctx.temperature), None, None, *(None for _ in tables))
+        few = _at_a_time(soft)
+        for part, chances in zip(towards.split(few), soft.split(few), strict=True):
+            # soft · (towards − Σ soft · towards), in one pass
+            back = torch._softmax_backward_data(part.to(chances.dtype), chances, -1, chances.dtype)
+            part.copy_(back.div_(ctx.temperature))
+        return (towards, None, None, *(None for _ in tables))
 
 
 def straight_through(
     scores: Tensor, gumbel: Tensor, temperature: float, tables: Sequence[Tensor]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Sample (P,) tokens and look them up in each (V, d) table, with gradients to `scores` as if one had multiplied.
+
+    `scores` and the standard Gumbel numbers are (P, V); the latter, float32, are overwritten.
 
     y_soft = softmax((scores + g)/τ), y = onehot(argmax y_soft) with the gradient of y_soft, result yW for each table W.
     Adding a constant to a line of scores changes nothing, so log_softmax(scores) would give the same.
@@ -113,7 +141,7 @@ def straight_through(
 def embed_with(classifier: Classifier, batch: Batch, masked: Masked, invented: Tensor) -> Tensor:
     """(B, n, d) word embeddings of the batch in the classifier's table, with the (P, d) invented ones in place."""
     clean: Tensor = classifier.embedding(batch.input_ids).detach()
-    return clean.masked_scatter(masked.hidden.unsqueeze(-1), invented.to(clean.dtype))
+    return clean.flatten(0, 1).index_copy(0, masked.places, invented.to(clean.dtype)).view_as(clean)
 
 
 def invent_embeds(
@@ -126,7 +154,7 @@ def invent_embeds(
 ) -> list[Tensor]:
     """(B, n, d) word embeddings of one invention for each network, with gradients to the generator."""
     scores = score_hidden(generator, masked, batch)
-    gumbel = noise.gumbel(masked.counts, scores.shape[1])
+    gumbel = noise.gumbel(masked.counts, scores.shape[1], scores.device)
     _, words = straight_through(scores, gumbel, temperature, [network.embedding.weight for network in networks])
     return [embed_with(network, batch, masked, own) for network, own in zip(networks, words, strict=True)]
 
@@ -147,15 +175,30 @@ def invent_inputs(
 ) -> tuple[Tensor, Masked]:
     """(B, n) invented tokens and what was masked, without gradients: what a student step learns from."""
     masked = mask_tokens(batch, rate, mask_id, noise)
+    uniform = noise.uniform_each(masked.counts)
+    if not (cut := pieces(batch)):
+        return _drawn(generator, batch, masked, uniform), masked
+    out, rows = batch.input_ids.clone(), uniform.split(masked.counts)  # type: ignore[no-untyped-call]
+    for piece in cut:
+        own = torch.cat([rows[row] for row in piece.rows.tolist()])
+        out[piece.rows, : piece.width] = _drawn(generator, piece.batch(batch), masked.of(piece), own)
+    return out, masked
+
+
+def _drawn(generator: Generator, batch: Batch, masked: Masked, uniform: Tensor) -> Tensor:
+    """(B, n) the batch with its hidden tokens drawn anew, by (P,) uniform numbers."""
     scores = score_hidden(generator, masked, batch)
-    tokens = sample(scores, noise.uniform_each(masked.counts))
-    return fill(batch, masked, tokens), masked
+    return fill(batch, masked, sample(scores, uniform.to(scores.device, non_blocking=True)))
 
 
 def logits_of(classifier: Classifier, batch: Batch, input_ids: Tensor) -> Tensor:
     """(B, C) float32 logits on other tokens of the same shape and mask as the batch's."""
-    out = classifier(input_ids=input_ids, attention_mask=batch.attention_mask, token_type_ids=batch.token_type_ids)
-    return out.logits.float()
+
+    def read(part: Batch, words: Tensor) -> tuple[Tensor]:
+        return (read_embeds(classifier, part, words).logits.float(),)
+
+    # Words are looked up once, so that the table has one gradient however many pieces there are.
+    return by_pieces(read, batch, classifier.embedding(input_ids))[0]
 
 
 def read_both(classifier: Classifier, batch: Batch, invented: Tensor, hidden: bool = False) -> Output:
@@ -178,9 +221,16 @@ def logits_on_both(student: Classifier, batch: Batch, invented: Tensor) -> tuple
 @torch.no_grad()
 def perplexity(generator: Generator, batch: Batch, masked: Masked, invented: Tensor) -> Tensor:
     """() exp of the mean negative log-likelihood of the invented tokens at the hidden positions."""
-    log_p = score_hidden(generator, masked, batch).log_softmax(-1)
-    tokens = invented[masked.hidden]
-    return (-log_p.gather(-1, tokens.unsqueeze(-1)).mean()).exp()
+    cut = [(piece.batch(batch), masked.of(piece), piece.of(invented)) for piece in pieces(batch)]
+    parts = [_log_chances(generator, *part) for part in cut or [(batch, masked, invented)]]
+    return (-torch.cat(parts).mean()).exp()
+
+
+def _log_chances(generator: Generator, batch: Batch, masked: Masked, invented: Tensor) -> Tensor:
+    """(P,) log-likelihood of the invented tokens at the hidden positions."""
+    log_p = score_hidden(generator, masked, batch).float().log_softmax(-1)
+    tokens = invented.flatten()[masked.places]
+    return log_p.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 
 
 @torch.no_grad()

@@ -80,7 +80,7 @@ class Mixup:
         return STUDENT
 
     def _mix(self, batch: Batch, noise: RowNoise) -> _Mix:
-        uniform = noise.uniform(1).double().cpu().numpy()
+        uniform = noise.uniform(1).double().numpy()
         alpha = self._config.alpha
         share = torch.from_numpy(betaincinv(alpha, alpha, uniform)).float().to(batch.input_ids.device)
         return mix(batch, share)

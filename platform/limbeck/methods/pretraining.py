@@ -111,9 +111,9 @@ class Pretraining:
         assert student is not None
         with torch.no_grad():
             teacher = self._teacher.read(masked.input_ids, batch.attention_mask, batch.token_type_ids)
-            taught = self._teacher.scores(teacher[-1][masked.hidden])
-        said = self._head(student[-1][masked.hidden], parts.student.embedding.weight)
-        words = batch.input_ids[masked.hidden]
+            taught = self._teacher.scores(teacher[-1].flatten(0, 1)[masked.places])
+        said = self._head(student[-1].flatten(0, 1)[masked.places], parts.student.embedding.weight)
+        words = batch.input_ids.flatten()[masked.places]
         gold = self._mean(F.cross_entropy(widened(said), words, reduction="none"))
         soft = self._mean(divergence_rows(taught, said, "kl", config.temperature, False))
         total = (1 - config.distillation) * gold + config.distillation * soft

@@ -13,6 +13,7 @@ from limbeck.models.generator import (
 )
 from limbeck.models.loading import (
     class_names,
+    import_models,
     load_base,
     load_classifier,
     load_facts,
@@ -39,6 +40,7 @@ __all__ = [
     "facts_of",
     "fit_generator",
     "generators_within",
+    "import_models",
     "load_base",
     "load_classifier",
     "load_facts",

@@ -1,7 +1,7 @@
 """Fitting a generator's fresh head on the task's own text."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,13 +76,18 @@ class _Task:
     def guess(self, split: Encoded, rows: np.ndarray, draw: int) -> tuple[Tensor, Tensor]:
         """Return (P, V) float32 scores and (P,) tokens of the words that draw `draw` hides in some rows."""
         device = self.generator.embedding.weight.device
-        batch = to_device(collate(split, rows, self.vocabulary, split.labels[:, None]), device)
-        noise = torch.rand(batch.input_ids.shape, generator=torch.Generator().manual_seed(draw)).to(device)
-        hidden = hide_words(batch.maskable, self.config.fit_mask_rate, noise)
-        ids = batch.input_ids.masked_fill(hidden, self.vocabulary.mask or 0)
+        here = collate(split, rows, self.vocabulary, split.labels[:, None])
+        noise = torch.rand(here.input_ids.shape, generator=torch.Generator().manual_seed(draw))
+        hidden = hide_words(here.maskable, self.config.fit_mask_rate, noise)
+        words, places = here.input_ids[hidden], hidden.flatten().nonzero().squeeze(1)
+        batch = to_device(
+            replace(here, input_ids=here.input_ids.masked_fill(hidden, self.vocabulary.mask or 0)), device
+        )
         with autocast(self.precision, device):
-            scores = self.generator.guess(ids, batch.attention_mask, hidden, batch.token_type_ids)
-        return scores.float(), batch.input_ids[hidden]
+            scores = self.generator.guess(
+                batch.input_ids, batch.attention_mask, places.to(device), batch.token_type_ids
+            )
+        return scores.float(), words.to(device)
 
 
 def hide_words(maskable: Tensor, rate: float, noise: Tensor) -> Tensor:

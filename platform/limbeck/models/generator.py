@@ -69,7 +69,7 @@ class Generator(nn.Module):
     def guess(
         self, input_ids: Tensor, attention_mask: Tensor, places: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
-        """Return (P, V) unnormalised log-probabilities of every word at the P places of (B, n) bool, row by row.
+        """Return (P, V) unnormalised log-probabilities of every word at (P,) places of the flattened batch.
 
         Ids, mask and segments are (B, n).
         """

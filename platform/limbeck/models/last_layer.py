@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def read_at(model: "PreTrainedModel", places: Tensor | None = None) -> Iterator[None]:
     """Meanwhile the model's last hidden states are (B, 1, d), the first of each row, or (1, P, d) at `places`.
 
-    `places` is (B, n) bool with P places, taken row by row.
+    `places` is (P,) int64, positions of the flattened (B, n) batch.
     """
 
     def cut(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -37,4 +37,4 @@ def read_at(model: "PreTrainedModel", places: Tensor | None = None) -> Iterator[
 
 
 def _cut(states: Tensor, places: Tensor | None) -> Tensor:
-    return states[:, :1] if places is None else states[places].unsqueeze(0)
+    return states[:, :1] if places is None else states.flatten(0, 1).index_select(0, places).unsqueeze(0)

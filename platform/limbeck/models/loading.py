@@ -45,6 +45,11 @@ def quiet() -> Iterator[None]:
             library.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+def import_models() -> None:
+    """Import what the first model of a process makes transformers import: seconds."""
+    import transformers.modeling_utils  # noqa: F401
+
+
 def resolve(name: Path | str) -> Path:
     """Return the folder of a model: `name` itself, or the hub's files of that id, fetched without pickled weights."""
     folder = Path(name).expanduser()

@@ -21,16 +21,25 @@ _BITS = 16
 def quicken(model: "PreTrainedModel") -> None:
     """Put the dropout and the attention of this module into a model, where it is of a kind that takes them."""
     from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(_NAME, attend)
-    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    AttentionMaskInterface.register(_NAME, _mask)
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Dropout):
             model.set_submodule(name, Dropout(module.p).train(module.training))
     # A family that writes its attention itself (MPNet) keeps it.
     if model.config._attn_implementation == "sdpa":
         model.config._attn_implementation = _NAME
+
+
+def _mask(*, attention_mask: Tensor | None = None, **others: Any) -> Tensor | None:
+    """The library's (B, 1, n, n) bool mask, without asking a GPU whether there are pads: it would be waited for."""
+    from transformers.masking_utils import sdpa_mask
+
+    if attention_mask is not None and attention_mask.device.type != "cpu":
+        others["allow_is_bidirectional_skip"] = False
+    mask: Tensor | None = sdpa_mask(attention_mask=attention_mask, **others)
+    return mask
 
 
 class Dropout(nn.Module):
