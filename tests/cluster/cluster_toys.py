@@ -63,12 +63,14 @@ def toy_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None
 
     if ray.is_initialized():
         (worker.folder / f"node-{worker.rank}").write_text(ray.get_runtime_context().get_node_id())
-    at = json.loads(state.read_text()) if state.is_file() else {"updates": 0, "sum": 0.0, "seconds": 0.0, "resumed": []}
+    start = {"updates": 0, "sum": 0.0, "seconds": 0.0, "resumed": [], "said": []}
+    at = json.loads(state.read_text()) if state.is_file() else start
     total, count = spec.training.updates or 4, spec.training.evaluations or 4
     if at["updates"]:
         at["resumed"].append(at["updates"])
-        # As the engine does: the report may not have been heard.
-        worker.report(Progress(at["updates"], total, at["seconds"], metrics_of(spec, at), None, []))
+        # As the engine does: they may not have been heard.
+        for past in at["said"]:
+            worker.report(Progress(**past))
     points = {round(total * (i + 1) / count) for i in range(count)}
     while at["updates"] < total:
         time.sleep((spec.training.rows or 1) / 1000)
@@ -78,12 +80,14 @@ def toy_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None
         worker.average([noise])
         at["sum"] += float(noise)
         if at["updates"] in points:
+            progress = Progress(at["updates"], total, at["seconds"], metrics_of(spec, at))
+            at["said"].append(vars(progress))
             if not worker.rank:
                 work = worker.folder / ".state"
                 work.write_text(json.dumps(at))
                 work.rename(state)
             trouble(spec.training.weight_decay, worker)
-            worker.report(Progress(at["updates"], total, at["seconds"], metrics_of(spec, at), None, []))
+            worker.report(progress)
             if worker.should_stop():
                 return None
     return finish(spec, worker, at)

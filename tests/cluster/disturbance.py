@@ -78,18 +78,32 @@ def strike(folder: Path, seed: int, kills: list[str]) -> Callable[[threading.Eve
     return act
 
 
-def outage(server: Server, folder: Path, seconds: float, marks: list[float]) -> Callable[[threading.Event], None]:
-    """Kill the database when a trial is under way, and start it again later; note when."""
+def outage(
+    server: Server, folder: Path, seconds: float, marks: list[float], missed: Callable[[], bool]
+) -> Callable[[threading.Event], None]:
+    """Kill the database when a trial is under way; start it again when it was `missed`, a trial has ended, and
+    some seconds have passed since: a machine that stands still for a while hears of nothing. Note when.
+    """
+
+    def ended() -> int:
+        return len(list(folder.glob("*/predictions")))
 
     def act(over: threading.Event) -> None:
+        before = ended()
         while not any(running(folder)):
             if over.wait(0.02):
                 return
+            before = ended()
         server.kill()
         marks.append(time.time())
-        time.sleep(seconds)
-        marks.append(time.time())
-        server.start()
+        try:
+            while not (missed() and ended() > before):
+                if over.wait(0.02):
+                    return
+            over.wait(seconds)
+            marks.append(time.time())
+        finally:
+            server.start()
 
     return act
 

@@ -78,7 +78,7 @@ cluster: {workers: 2, cpus: 1}
 
 def nothing_is_left(folder: Path) -> None:
     assert not (folder / ".train").exists()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while ray.available_resources().get("CPU") != ray.cluster_resources().get("CPU"):
         assert time.monotonic() < end, "CPUs are still held"
         time.sleep(0.1)

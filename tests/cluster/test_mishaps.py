@@ -35,8 +35,10 @@ PAIR = "seeds: [0, 1]\ncluster: {workers: 2, cpus: 1}\n"
 class Run:
     """A sweep that was run, what it said, and what it left."""
 
-    def __init__(self, plan: Plan, site: Site, engine: Engine = TOY, *, resume: bool = False) -> None:
-        out = io.StringIO()
+    def __init__(
+        self, plan: Plan, site: Site, engine: Engine = TOY, *, resume: bool = False, out: io.StringIO | None = None
+    ) -> None:
+        out = out or io.StringIO()
         self.result: SweepResult = run_sweep(
             plan, site, resume=resume, console=Console(width=200, file=out), engine=engine
         )
@@ -56,7 +58,7 @@ class Run:
 
 def clean(site: Site) -> None:
     """Nothing stays behind, once Ray has tidied up."""
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while found := left_behind(site, "toy"):
         assert time.monotonic() < end, found
         time.sleep(0.1)
@@ -160,10 +162,11 @@ def test_a_database_that_is_away_for_a_while_gets_everything_later(
     plan = make_plan(TEN, f"training.rows={60 if seconds < 10 else 800}")
     there = Site(site.home, postgresql.new_database("outage"), site.cache_root)
     marks: list[float] = []
-    with meanwhile(outage(postgresql, site.home / "toy", seconds, marks)):
-        run = Run(plan, there)
+    out, missing = io.StringIO(), "Trials go on; what they tell is written when the database answers"
+    with meanwhile(outage(postgresql, site.home / "toy", seconds, marks, lambda: missing in out.getvalue())):
+        run = Run(plan, there, out=out)
     assert len(marks) == 2 and len(run.rows) == 10
-    assert "Trials go on; what they tell is written when the database answers" in run.said
+    assert missing in run.said
     assert "writes that waited are done" in run.said
     run.compare(tmp_path / "peace")
     during = [row for row in run.rows if row.finished and marks[0] < row.finished.timestamp() < marks[1]]

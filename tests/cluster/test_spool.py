@@ -113,7 +113,7 @@ def test_writes_of_one_kind_are_done_together_or_not_at_all(database: Database) 
 def test_the_end_of_a_sweep_waits_for_the_database_but_not_for_ever(database: Database) -> None:
     database.up = False
     database.spool.write(database.write("a"))
-    with pytest.raises(StoreError, match=r"1 writes still wait for the database .* when the sweep is resumed"):
+    with pytest.raises(StoreError, match=r"1 writes still wait for the database \(.+\); .* when the sweep is resumed"):
         database.spool.flush()
     assert database.now >= 1000 + PATIENCE_SECONDS
     database.up = True

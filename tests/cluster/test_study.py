@@ -66,12 +66,14 @@ def test_a_restored_study_asks_what_an_undisturbed_one_asks(sampler: str, make_p
     again.close()
 
 
-def test_what_is_remembered_of_the_space_changes_no_proposal(
-    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_remembered_changes_no_proposal(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(search("tpe"))
     ours = play(Study(plan), 24)
-    monkeypatch.setattr(module, "_Tpe", lambda space, **settings: optuna.samplers.TPESampler(**settings))
+
+    def plain(memory: object, **settings: Any) -> optuna.samplers.TPESampler:
+        return optuna.samplers.TPESampler(constant_liar=True, **settings)
+
+    monkeypatch.setattr(module, "Tpe", plain)
     assert ours == play(Study(plan), 24)
 
 

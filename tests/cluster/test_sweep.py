@@ -195,7 +195,7 @@ def test_what_cannot_run_is_refused_and_leaves_nothing_behind(make_plan: MakePla
 
 
 def test_nothing_stays_behind_on_the_cluster() -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while ray.available_resources().get("CPU") != ray.cluster_resources().get("CPU"):
         assert time.monotonic() < end, "CPUs are still held"
         time.sleep(0.1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from cluster_toys import DIVERGES, RAISES, TOY, ToyStock
 from filelock import FileLock
 
@@ -121,6 +122,26 @@ def test_a_process_whose_gpu_is_lost_runs_no_more_trials(
     monkeypatch.setattr(module.os, "_exit", sys.exit)
     with pytest.raises(SystemExit):
         module.run_job({}, setup)
+
+
+def outgrows_its_share(spec: TrialSpec, worker: Worker, stock: Any) -> Result | None:
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has 79 GiB.")
+
+
+def test_trials_that_share_a_gpu_keep_to_their_share_of_its_memory(
+    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[float] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    for gpus in (0.0, 0.25, 1.0):
+        setup = Setup(Engine(ToyStock, outgrows_its_share, TOY.sizes), tmp_path / "cache", 0, 1.0, gpus)
+        end = attempt(setup, spec_of(make_plan), Worker(tmp_path))
+        assert end.error == (
+            "the trial does not fit in its share of the GPU's memory: "
+            "give it more of one (cluster.gpus), or take a smaller training.batch_size"
+        )
+    assert shares == [0.25], "a whole GPU is the trial's own"
+    assert not module._spoiled, "the next trial may fit"
 
 
 class RefusingStock:

@@ -80,7 +80,7 @@ def test_headers_that_do_not_come(said: bytes) -> None:
         told = await reader.read()
         assert told.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
         assert b'{"error": "the headers did not arrive within 0.3 seconds"}' in told
-        assert 0.2 < took(started) < 2
+        assert 0.2 < took(started) < 20
 
     talk(dawdle)
 
@@ -95,7 +95,7 @@ def test_a_byte_now_and_then_wins_no_time() -> None:
             if told.done():
                 break
         assert b" 408 " in await told
-        assert took(started) < 2
+        assert took(started) < 20
 
     talk(drip)
 
@@ -123,7 +123,7 @@ def test_a_body_that_does_not_come_ends_the_connection(app: Any) -> None:
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n{")
         told = await reader.read()
         assert told.startswith(b"HTTP/1.1 200") if app is early else told == b""
-        assert 0.4 < took(started) < 2
+        assert 0.4 < took(started) < 20
 
     talk(dawdle, app)
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 
 from limbeck.cache import Cache
-from limbeck.latency import latency_ms
-from limbeck.models import parameters, parameters_non_embedding
+from limbeck.latency import recent_latency_ms
+from limbeck.models import import_models, parameters, parameters_non_embedding
 from limbeck.sections import LATENCIES, needs_graph
 from limbeck.supplies import TEST, Supplies
 from limbeck.training import train
@@ -50,6 +50,10 @@ class Stock(Protocol):
         ...
 
 
+def _nothing() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Engine:
     """Functions that every worker process can import by name. `Any` is what `stock` returned."""
@@ -58,6 +62,8 @@ class Engine:
     train: Callable[[TrialSpec, Worker, Any], Result | None]
     sizes: Callable[[TrialSpec, Any, Collection[str]], Mapping[str, float]]
     """What a plan's limits bound, by these names, of the student before it trains."""
+    warm: Callable[[], None] = _nothing
+    """Imports what the stock will need, in a process that waits for another to fill it."""
 
 
 def student_sizes(spec: TrialSpec, supplies: Supplies, wanted: Collection[str]) -> dict[str, float]:
@@ -70,8 +76,8 @@ def student_sizes(spec: TrialSpec, supplies: Supplies, wanted: Collection[str]) 
     }
     if set(wanted) & set(LATENCIES):
         test, graph = prepared.splits[TEST], needs_graph(wanted)
-        found |= latency_ms(student, test, prepared.vocabulary, supplies.device, graph=graph)
+        found |= recent_latency_ms(student, test, prepared.vocabulary, supplies.device, graph=graph)
     return found
 
 
-STANDARD = Engine(Supplies, train, student_sizes)
+STANDARD = Engine(Supplies, train, student_sizes, import_models)

@@ -37,6 +37,10 @@ class Mirror:
         self._kept: int | None = 0
         """How many trials are kept; None after a fault, when it is not known what came through."""
 
+    def open(self) -> None:
+        """Make Optuna's tables: the half second that this takes is there while actors start, and not later."""
+        self._change(partial(getattr, self, "_storage"))
+
     def trials(self) -> list[FrozenTrial]:
         """Return what is kept, in order."""
         found = self._storage.get_all_trials(self._study)

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import optuna
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from limbeck.cluster.mirror import Mirror, directions
+from limbeck.cluster.tpe import Memory, Tpe
 from limbeck.domains import Domain
 from limbeck.dotted import same
 from limbeck.noise import derived_seed
@@ -61,7 +61,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._study = optuna.create_study(study_name=plan.name, storage=self._storage, directions=directions(plan))
         self._id = self._storage.get_study_id_from_name(plan.name)
-        self._space = IntersectionSearchSpace(include_pruned=True)
+        self._memory = Memory()
 
     def restore(self) -> list[Asked]:
         """Take up what the mirror kept of an earlier run; return everything that was asked, in order."""
@@ -74,7 +74,7 @@ class Study:
     def ask(self) -> Asked:
         """Propose values for a new configuration; conditional parameters only where they count."""
         with _without_experimental_warnings():
-            self._study.sampler = _sampler(self._plan.search, len(self._trials()), self._space)
+            self._study.sampler = _sampler(self._plan.search, len(self._trials()), self._memory)
             if self._plan.search.sampler == "gp":
                 with _one_thread():
                     return self._ask()
@@ -130,26 +130,7 @@ class Study:
         return {path: _value(vary[path], params[path]) for path in vary if path in params}
 
 
-class _Tpe(optuna.samplers.TPESampler):
-    """TPE with a memory of the search space that outlives the sampler.
-
-    Its own looks through every earlier trial, which takes a new sampler 10 ms for a thousand of them. They agree: what
-    is remembered follows from the trials that ended, and those do not change.
-    """
-
-    def __init__(self, space: IntersectionSearchSpace, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._space = space
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the parameters to sample together; several objectives are sampled one parameter after another."""
-        if len(study.directions) > 1:
-            return {}
-        found = self._space.calculate(study, use_cache=True)
-        return {name: distribution for name, distribution in found.items() if not distribution.single()}
-
-
-def _sampler(search: SearchConfig, number: int, space: IntersectionSearchSpace) -> optuna.samplers.BaseSampler:
+def _sampler(search: SearchConfig, number: int, memory: Memory) -> optuna.samplers.BaseSampler:
     seed = derived_seed(search.seed, "search", number) % 2**32
     match search.sampler:
         case "random":
@@ -161,7 +142,7 @@ def _sampler(search: SearchConfig, number: int, space: IntersectionSearchSpace) 
         case "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=max(2, search.startup))
         case _:
-            return _Tpe(space, seed=seed, n_startup_trials=search.startup, constant_liar=True)
+            return Tpe(memory, seed=seed, n_startup_trials=search.startup)
 
 
 def _distribution(domain: Domain) -> BaseDistribution:

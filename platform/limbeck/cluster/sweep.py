@@ -236,6 +236,7 @@ class _Sweep:
             yield Known(self.plan)
             return
         mirror = Mirror(self.site.database, self.plan, self.spool.write)
+        mirror.open()
         try:
             yield Searched(self.plan, Study(self.plan, mirror), self.say)
         finally:

@@ -103,6 +103,7 @@ def run_job(config: Mapping[str, Any], setup: Setup) -> None:
         _tidy(setup, before)
     else:
         setup.storage.write_text(folder / config["mark"], "")
+        setup.engine.warm()
         _await([folder / _READY], setup.storage)
         # Tune prints a line about a job that never reported.
         tune.report({"waited": True})
@@ -281,6 +282,9 @@ def failed(error: BaseException) -> End:
     """Return the end of a trial that raised."""
     said = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        way_out = "give it more of one (cluster.gpus), or take a smaller training.batch_size"
+        reason = f"the trial does not fit in its share of the GPU's memory: {way_out}"
     return End("failed", error=reason, traceback="".join(traceback.format_exception(error)))
 
 
@@ -297,6 +301,9 @@ def _complete(result: Result, shared: Shared) -> End:
 
 
 def _stock(setup: Setup) -> Stock:
+    if 0 < setup.gpus < 1:
+        # Several trials on one GPU: one that grew into the others' memory would take them down with it.
+        torch.cuda.set_per_process_memory_fraction(setup.gpus)
     return _warm_stock(setup.engine, setup.cache_root, "cuda" if setup.gpus else "cpu")
 
 
