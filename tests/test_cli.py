@@ -22,6 +22,7 @@ import limbeck
 from limbeck.cli import main
 from limbeck.cli.places import cache_root, places
 from limbeck.cli.plans import duration, load
+from limbeck.plan import load_plan
 from limbeck.predictor import Predictor
 from limbeck.store import NewSweep, NewTrial, Outcome, StoreError, open_reader, open_store
 from limbeck.tasks import TaskConfig, load_task
@@ -151,14 +152,14 @@ def test_validate_counts_and_admits_that_nothing_was_measured(run: Run, plan: st
 
 
 def test_validate_estimates_from_what_was_measured(run: Run, plan: str, tmp_path: Path) -> None:
+    spec = load_plan(Path(plan)).spec({}, 0).model_dump(mode="json")
     with open_store(f"sqlite:///{tmp_path / 'runs' / 'limbeck.db'}") as store:
         store.add_sweep(NewSweep("old", "", "single", "files", {"retention": "max"}))
-        store.add_trials("old", [NewTrial(str(n), n, "base", n) for n in range(3)])
+        store.add_trials("old", [NewTrial(str(n), n, "base", n, spec=spec) for n in range(3)])
         for n in range(3):
-            store.finish_trial("old", str(n), "complete", Outcome(seconds=100.0 * (n + 1)))
-    _, out, _ = run("validate", plan, "--set", "seeds=[0, 1, 2, 3]")
-    assert "about 13 min of training" in out
-    assert "3 min each, from 3" in out
+            store.finish_trial("old", str(n), "complete", Outcome(seconds=100.0 * (n + 1), updates=50))
+    _, out, _ = run("validate", plan, "--set", "seeds=[0, 1, 2, 3]", "--set", "training.updates=100")
+    assert "about 27 min of training, one trial after another (7 min each, going by 3 like them)" in out
 
 
 @pytest.mark.parametrize(
@@ -340,6 +341,7 @@ def test_sweeps_and_leaderboard_for_scripts(run: Run, swept: dict[str, Any]) -> 
         "parameters",
         "seconds",
         "error",
+        "confirmed",
     }
     assert rows[0]["values"] == {"student.layers": 2}
     assert rows[2]["error"] == "diverged"

@@ -1,8 +1,17 @@
 """Ablation designs: the cells of each."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+import worlds
+from limbeck import training
 from limbeck.designs import AblateConfig, over_tasks
+from limbeck.encoding import Order
+from limbeck.plan import parse_plan
+from limbeck.worker import Worker
+from limbeck.yaml_strict import dump_yaml
 
 FACTORS = {"adversary": {"a": 0}, "clean": {"b": 0}, "gold": {"c": 0, "d": 1}}
 
@@ -84,3 +93,27 @@ def test_a_factorial_design_says_what_it_cannot_do() -> None:
     factors = {f"f{i}": {f"a{i}": 0} for i in range(9)}
     many = AblateConfig.model_validate({"design": "factorial", "factors": factors})
     assert [fault.what for fault in many.faults()] == ["a factorial design takes at most 8, got 9"]
+
+
+def test_every_cell_has_the_same_seeds_and_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[list[list[int]]] = []
+
+    class Noted(Order):
+        def batch(self, k: int) -> np.ndarray:
+            rows = super().batch(k)
+            read[-1].append(rows.tolist())
+            return rows
+
+    monkeypatch.setattr(training, "Order", Noted)
+    base = worlds.base_trial(tmp_path)
+    base["training"] |= {"updates": 3, "evaluations": 1}
+    factors = {"distillation": {"method": {"name": "finetune"}}, "plain text": {"method": {"name": "mixup"}}}
+    raw = {"name": "same", "base": base, "ablate": {"design": "leave-one-out", "factors": factors}, "seeds": [0, 1]}
+    plan, supplies = parse_plan(dump_yaml(raw), "same"), worlds.supplies(tmp_path)
+    for cell in plan.cells():
+        for seed in plan.seeds:
+            read.append([])
+            training.train(plan.spec(cell.values, seed), Worker(tmp_path / f"{cell.name}-{seed}"), supplies)
+    assert [len(batches) for batches in read] == [3] * 6
+    assert read[0] == read[2] == read[4] != read[1]
+    assert read[1] == read[3] == read[5]

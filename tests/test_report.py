@@ -45,6 +45,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
         (0.97, Column("x", kind="percent", digits=0), "97 %"),
         (0.0123, Column("x", kind="percent", signed=True), "+1.2 %"),
         (-0.0001, Column("x", kind="percent", signed=True), "0.0 %"),
+        (-4.72, Column("x", kind="number", digits=2, signed=True), "−4.72"),
         (7_412_000, Column("x", kind="count"), "7.4 M"),
         (999, Column("x", kind="count"), "999"),
         (999_960, Column("x", kind="count"), "1.0 M"),
@@ -129,7 +130,7 @@ def test_markdown() -> None:
         "| --- | ---: | ---: |\n"
         "| a_b &amp; 50 % | 90.0 % | 1.2e-05 |\n"
         "| \\*x\\* \\| \\[y\\] | **95.0 %** | – |\n"
-        "| =1+1 | – | -0.5 |\n"
+        "| =1+1 | – | −0.5 |\n"
         "\n"
         "n = 5_000\n"
     )
@@ -137,10 +138,12 @@ def test_markdown() -> None:
 
 def test_latex() -> None:
     assert to_latex(TABLE, label="tab:x") == (
+        "% \\usepackage{booktabs,graphicx}\n"
         "\\begin{table}\n"
         "\\centering\n"
         "\\caption{What 100 \\% costs}\n"
         "\\label{tab:x}\n"
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
         "\\begin{tabular}{lrr}\n"
         "\\toprule\n"
         "Factor & Retention & p \\\\\n"
@@ -149,10 +152,25 @@ def test_latex() -> None:
         "*x* \\textbar{} [y] & \\textbf{95.0\\,\\%} & -- \\\\\n"
         "=1+1 & -- & $-$0.5 \\\\\n"
         "\\bottomrule\n"
-        "\\end{tabular}\n"
-        "\\par\\smallskip{\\footnotesize n = 5\\_000}\n"
+        "\\end{tabular}}\n"
+        "\\par\\smallskip\n"
+        "\\begin{minipage}{\\linewidth}\\footnotesize\n"
+        "n = 5\\_000\\par\n"
+        "\\end{minipage}\n"
         "\\end{table}\n"
     )
+
+
+def test_latex_sets_what_papers_set() -> None:
+    column = Column("x", "d_z", "number", digits=1, signed=True)
+    table = Table((Column("mark"), column), (("−1.2 **", 1.0), ("+0.3 n.s.", -2e-7)), "less 'kd', wd_z")
+    latex = to_latex(table)
+    assert "\\caption{less `kd', wd\\_z}" in latex
+    assert "mark & $d_z$ \\\\" in latex
+    assert "$-1.2^{**}$ & $+$1.0 \\\\" in latex
+    assert "$+0.3^{\\mathrm{n.s.}}$" in latex
+    wide = to_latex(Table(tuple(Column(f"c{i}") for i in range(8)), ()))
+    assert "\\begin{table*}" in wide and wide.endswith("\\end{table*}\n")
 
 
 def test_latex_escapes_what_would_break_the_page() -> None:
@@ -256,7 +274,10 @@ def reader(tmp_path: Path) -> Reader:
 
 
 def test_the_leaderboard_for_scripts(reader: Reader) -> None:
-    rows = json.loads(leaderboard_json(leaderboard(reader, "mate")), parse_constant=pytest.fail)
+    rows = json.loads(
+        leaderboard_json(leaderboard(reader, "mate"), {"c1": {"retention": 0.7, "low": math.nan}}),
+        parse_constant=pytest.fail,
+    )
     assert [row["trial"] for row in rows] == ["t1", "t0", "t2"]
     assert rows[1] == {
         "trial": "t0",
@@ -273,7 +294,9 @@ def test_the_leaderboard_for_scripts(reader: Reader) -> None:
         "parameters": 7_400_000,
         "seconds": 80.0,
         "error": None,
+        "confirmed": None,
     }
+    assert rows[0]["confirmed"] == {"retention": 0.7, "low": None}
     assert (rows[2]["state"], rows[2]["error"], rows[2]["retention"]) == ("failed", "loss is\nNaN", None)
 
 
@@ -286,7 +309,8 @@ def test_the_leaderboard_for_people_shows_what_varies(reader: Reader) -> None:
     ]  # fmt: skip
     shown = [show(value, column) for value, column in zip(table.rows[0], table.columns, strict=True)]
     assert shown == ["1", "t1", "complete", "0.1", "3", "kl", "90.0 %", "81.0 %", "7.4 M", "1 m 20 s"]
-    assert table.notes == ("t2 failed: loss is NaN",)
+    unconfirmed = "Unconfirmed: the best of many flatters; see `limbeck confirm mate`."
+    assert table.notes == ("t2 failed: loss is NaN", unconfirmed)
     alone = leaderboard_table(rows[:1], reader.sweep("mate"))
     assert "mask_rate" in [column.heading for column in alone.columns], "a trial alone shows all its values"
     assert leaderboard_table([], reader.sweep("mate")).rows == ()

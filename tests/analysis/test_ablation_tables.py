@@ -34,8 +34,9 @@ def test_the_caption_says_n_test_and_correction(found: Ablation) -> None:
     (table,) = tables.cells_tables(found)
     assert table.caption == CAPTION
     assert table.notes[0] == words.MARKS_TOLD
-    assert table.notes[1].startswith("Smallest detectable difference: ")
-    assert table.notes[2:] == ("Teacher: accuracy 90.0 %.", "divergence: no result for seed 2 (failed: out of memory).")
+    assert table.notes[1].startswith("d_z: Cohen's effect size")
+    assert table.notes[2].startswith("Smallest detectable difference: ")
+    assert table.notes[3:] == ("Teacher: accuracy 90.0 %.", "divergence: no result for seed 2 (failed: out of memory).")
 
 
 def test_the_paper_has_marks_and_the_best_in_bold(found: Ablation) -> None:
@@ -43,8 +44,8 @@ def test_the_paper_has_marks_and_the_best_in_bold(found: Ablation) -> None:
     latex = to_latex(table)
     rows = {line.split(" & ")[0]: line.split(" & ") for line in latex.splitlines() if " & " in line}
     assert r"\textbf{" in rows["reference"][3]
-    assert rows["adversary"][5] == "$-$50.9 **"
-    assert rows["divergence"][5].endswith("n.s.")
+    assert rows["adversary"][5] == "$-50.9^{**}$"
+    assert rows["divergence"][5].endswith(r"^{\mathrm{n.s.}}$")
     assert rows["divergence"][1] == "2 of 3"
     assert r"\toprule" in latex
     assert r"p \textless{} 0.001" in latex
@@ -72,8 +73,52 @@ def test_scripts_get_every_number(found: Ablation) -> None:
     assert (facts["reference"], facts["correction"], facts["comparisons"]) == ("reference", "holm", 2)
     assert facts["captions"] == {"movies": CAPTION}
     assert facts["power"][0]["seeds"] == 3
-    assert {test["cell"] for test in facts["mcnemar"]} == {"adversary", "divergence"}
+    tests = json.loads(to_json(tables.raw_mcnemar(found)))
+    assert [(t["cell"], t["seed"]) for t in tests] == [
+        *(("adversary", s) for s in range(3)),
+        *(("divergence", s) for s in (0, 1)),
+    ]
     json.dumps(facts, allow_nan=False)
+
+
+def test_each_seeds_students_against_the_references(found: Ablation) -> None:
+    (table,) = tables.mcnemar_tables(found)
+    # The adversary's students are right on the last 20, 21 and 20 answers, the reference's on all but one or two.
+    assert table.rows[0][:2] == ("adversary", "0 : 19 (p < 0.001)")
+    assert table.rows[1][0] == "divergence"
+    assert table.rows[1][3] is None
+    assert "of 40 test examples" in table.caption
+    assert "exact McNemar test" in table.caption
+
+
+def test_one_seed_says_nothing_about_seeds(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.sweep(plan=PLAN.replace("[0, 1, 2]", "[0]"))
+    ablation_of(results, {"reference": (36,), "adversary": (30,)})
+    (table,) = tables.cells_tables(ablation(results.reader(), "parts", np.random.default_rng(0), Question(how=QUICK)))
+    assert table.caption.endswith("; n = 1 seed × 40 test examples; 95 % bootstrap intervals over examples.")
+
+
+def test_a_cell_of_one_seed_among_others_is_named(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.sweep()
+    ablation_of(results, {"reference": (36, 35, 37), "adversary": (30, 31, 29), "divergence": (36,)})
+    (table,) = tables.cells_tables(ablation(results.reader(), "parts", np.random.default_rng(0), Question(how=QUICK)))
+    told = "One seed, so that intervals are over examples alone and nothing is tested: divergence."
+    assert told in table.notes
+
+
+def test_a_fraction_says_its_resolution(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    fraction = PLAN.replace("leave-one-out", "factorial\n  resolution: 3").replace(
+        "seeds:", "    gold: {method.x: 1}\nseeds:"
+    )
+    results.sweep(plan=fraction)
+    names = ("reference", "adversary+gold", "divergence+gold", "adversary+divergence")
+    ablation_of(results, {name: (36 - 2 * place,) * 2 for place, name in enumerate(names)})
+    (table,) = tables.effects_tables(ablation(results.reader(), "parts", np.random.default_rng(0), Question(how=QUICK)))
+    assert "fraction of resolution 3: effects on retention" in table.caption
+    assert [row[:2] for row in table.rows][2] == ("gold", "−adversary × divergence")
 
 
 def test_effects_of_a_factorial_design(tmp_path: Path) -> None:
@@ -85,7 +130,7 @@ def test_effects_of_a_factorial_design(tmp_path: Path) -> None:
     (table,) = tables.effects_tables(found)
     assert [row[0] for row in table.rows] == ["adversary", "divergence", "adversary × divergence"]
     assert table.rows[0][3].startswith("−25.5 *")
-    assert "effects on retention" in table.caption
+    assert "full factorial design: effects on retention" in table.caption
     assert "Holm's correction over 3 effects" in table.caption
     raw = json.loads(to_json(tables.raw_effects(found)))
     assert raw[0]["estimate"] == pytest.approx((32 + 33 + 32 + 20 + 21 + 20 - 36 * 3 - 35 * 3) / 6 / 36)

@@ -53,7 +53,7 @@ def test_every_command_writes_every_form(run: Run, results: Results, command: st
     if form == "csv":
         assert len({len(row) for row in csv.reader(written.splitlines())}) == 1
     if form == "latex":
-        assert written.count(r"\begin{table}") == written.count(r"\end{table}") > 0
+        assert written.count(r"\begin{table") == written.count(r"\end{table") > 0
 
 
 def test_the_ablations_json(run: Run, results: Results) -> None:
@@ -62,6 +62,34 @@ def test_the_ablations_json(run: Run, results: Results) -> None:
     assert found["cells"][1]["difference"] == pytest.approx(-18 / 108)
     assert (found["effects"], found["design"], found["seeds"]) == ([], "leave-one-out", [0, 1, 2])
     assert found == json.loads(run("ablation", "parts", "--format", "json")[1])
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_mcnemars_tests_in_every_form(run: Run, results: Results, form: str) -> None:
+    code, out, _ = run("ablation", "parts", "--mcnemar", "--format", form)
+    assert code == 0
+    if form == "json":
+        tests = json.loads(out)["mcnemar"]
+        assert [(t["cell"], t["seed"]) for t in tests][:4] == [*(("adversary", s) for s in range(3)), ("divergence", 0)]
+    elif form == "csv":
+        assert out.splitlines()[0] == "task,cell,seed,only_first,only_second,p"
+        assert len(out.splitlines()) == 7
+    else:
+        assert "0 : 6 (p 0.031)" in out
+
+
+def test_mcnemars_test_needs_answers(run: Run, tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.sweep()
+    ablation_of(results, {"reference": (36, 35), "adversary": (30, 31)}, keep=False)
+    code, _, told = run("ablation", "parts", "--mcnemar")
+    assert (code, told) == (2, "--mcnemar: of parts no right and wrong answers are kept\n")
+
+
+def test_a_table_in_a_pipe_is_whole(run: Run, results: Results) -> None:
+    wide = " ".join(["far too long a name for a narrow table to hold in one line of its own"] * 3)
+    results.trial(wide, 0, logits(36))
+    assert wide in run("ablation", "parts")[1]
 
 
 def test_options_of_the_ablation(run: Run, results: Results) -> None:
@@ -146,11 +174,16 @@ def test_leaderboards_show_what_was_confirmed(run: Run, tmp_path: Path) -> None:
     spec = {"method": {"name": "kd"}}
     results.trial("0000", 0, logits(36), sweep="found", spec={**spec, "seed": 0})
     assert "confirmed" not in run("leaderboard", "found", "--format", "csv")[1]
+    unconfirmed = "Unconfirmed: the best of many flatters; see `limbeck confirm found`."
+    assert unconfirmed in run("leaderboard", "found")[1]
+    assert unconfirmed in run("retention", "found")[1]
     results.sweep("found-confirm", "name: found-confirm\n", "single")
     results.trial("base", 5, logits(33), sweep="found-confirm", spec={**spec, "seed": 5})
     out = run("leaderboard", "found", "--format", "csv")[1]
     assert out.splitlines()[0].endswith("confirmed,confirmed_over")
     assert "(1 seed)" in out
+    assert "Unconfirmed" not in run("leaderboard", "found")[1]
+    assert "Unconfirmed" not in run("leaderboard", "found-confirm")[1]
 
 
 def test_validate_says_what_an_ablation_can_show(run: Run, results: Results) -> None:
@@ -160,3 +193,17 @@ def test_validate_says_what_an_ablation_can_show(run: Run, results: Results) -> 
     assert "points of retention (alpha = 0.05, power 80 %, over 5 comparisons). Noise as in sweep parts." in power[0]
     assert any("warning: 5 seeds cannot reach p < 0.05 under the wilcoxon test" in line for line in power)
     assert "  power" not in run("validate", "mate")[1]
+
+
+def test_validate_says_what_a_fraction_mixes(run: Run, tmp_path: Path) -> None:
+    plan = tmp_path / "fraction.yaml"
+    factors = {"a": "mask_rate: 0.1", "b": "divergence: mse", "c": "generator.frozen: true", "d": "student_steps: 3"}
+    lines = [f"    {name}: {{method.{change}}}" for name, change in factors.items()]
+    head = ["base: {task: movies, method: mate}", "seeds: [0, 1]", "ablate:", "  design: factorial", "  resolution: 4"]
+    plan.write_text("\n".join([*head, "  factors:", *lines]), encoding="utf-8")
+    out = run("validate", str(plan))[1]
+    assert "trials  16: 8 configurations x 2 (seeds 0, 1)" in out
+    told = "8 of 16 combinations (d = a × b × c): interactions of two factors are mixed with each other."
+    assert f"A fraction of resolution 4, {told}" in out
+    assert "Two seeds make the test bold" in out
+    assert "A fraction" not in run("validate", str(plan), "--set", "ablate.resolution=null")[1]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.analysis.outlook import comparisons_of, known_noise, outlook
+from limbeck.analysis.outlook import comparisons_of, fraction, known_noise, outlook
 from limbeck.compare import Noise, minimum_detectable_difference
 from stored_results import Results, ablation_of, logits
 
@@ -34,6 +34,25 @@ def test_without_an_earlier_sweep_the_size_is_in_deviations() -> None:
     warning = "5 seeds cannot reach p < 0.05 under the wilcoxon test: its smallest p is 0.0625; 6 seeds are needed"
     assert f"warning: {warning}" in lines
     assert lines[-1].startswith("The permutation test over seeds and examples, which `limbeck ablation` uses")
+
+
+@pytest.mark.parametrize(
+    ("resolution", "mixed"),
+    [(3, "a factor's effect is mixed"), (4, "two factors are mixed"), (5, "one and two factors")],
+)
+def test_a_fraction_says_what_it_mixes(resolution: int, mixed: str) -> None:
+    (told,) = fraction("abcdef", resolution)
+    assert f"A fraction of resolution {resolution if resolution < 5 else 6}, " in told
+    assert mixed in told
+
+
+def test_a_full_design_mixes_nothing() -> None:
+    assert fraction("abc", None) == fraction("abc", 4) == []
+
+
+def test_two_seeds_are_told_of() -> None:
+    assert any("8 % false positives" in line for line in outlook(2, 1, None))
+    assert not any("false positives" in line for line in outlook(3, 1, None))
 
 
 def test_one_seed_detects_nothing() -> None:

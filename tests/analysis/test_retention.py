@@ -121,7 +121,7 @@ def test_the_tables(results: Results) -> None:
     ablation_of(results, {"reference": (38, 38)}, spec=MATE)
     ablation_of(results, {"plain": (32, 32, 32)}, spec=FINETUNE)
     found = measure(results)
-    (table,) = retention_tables(found)
+    table, classes = retention_tables(found)
     assert table.caption == (
         "parts on movies (test); teacher's accuracy 90.0 %; n = 3 seeds × 40 test examples; 95 % bootstrap intervals "
         "over seeds and examples."
@@ -136,8 +136,26 @@ def test_the_tables(results: Results) -> None:
     assert raw[0]["missing_seeds"] == [2]
     assert raw[0]["gap_closed"] == pytest.approx(1.5)
     assert raw[1]["gap_closed"] is None
-    assert "class 0 kept" in text
+    assert [column.heading for column in classes.columns] == ["configuration", "class 0", "class 1"]
+    low, high = (100 * raw[0][f"class_0_{end}"] for end in ("low", "high"))
+    assert classes.rows[0][1] == f"{100 * raw[0]['class_0']:.1f} ({low:.1f} to {high:.1f})"
     results.store.add_notes("parts", {class_names("movies-1"): ["negative", "positive"]})
-    (table,) = retention_tables(measure(results))
-    assert "positive kept" in to_text(table) and "class 0" not in to_text(table)
+    named = measure(results)
+    assert [column.heading for column in retention_tables(named)[1].columns][1:] == ["negative", "positive"]
+    assert raw_retention(named).rows[0][8] == ["negative", "positive"]
     assert raw[0]["class_0_low"] <= raw[0]["class_0"] <= raw[0]["class_0_high"]
+
+
+def test_more_classes_than_configurations_are_rows(results: Results) -> None:
+    results.sweep()
+    ablation_of(results, {"reference": (38, 38)})
+    classes = retention_tables(measure(results))[1]
+    assert [column.heading for column in classes.columns] == ["class", "reference"]
+    assert [row[0] for row in classes.rows] == ["class 0", "class 1"]
+    assert "over seeds and examples" in classes.caption
+
+
+def test_one_run_has_an_interval_over_examples(results: Results) -> None:
+    results.sweep()
+    ablation_of(results, {"reference": (38,)})
+    assert retention_tables(measure(results))[0].caption.endswith("95 % bootstrap intervals over examples.")

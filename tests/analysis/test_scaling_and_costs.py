@@ -41,7 +41,8 @@ def test_a_line_for_every_method(results: Results) -> None:
     assert mate.line.slope_low < 0.05 < mate.line.slope_high
     assert kd.line is None
     lines, points = curves_table(found), points_table(found)
-    assert lines.notes == ("kd on movies: a line needs three runs at two sizes or more.",)
+    no_line = "No line, which needs three runs at two sizes or more: kd on movies."
+    assert lines.notes == ("movies: 100 student updates a run.", no_line)
     assert "+5.0 %" in to_text(lines)
     assert points.rows[0][2:6] == (1000.0, 2, pytest.approx(0.7), pytest.approx(0.7))
 

@@ -13,6 +13,9 @@ from limbeck.analysis.scores import (
     retained,
     retained_over_tasks,
 )
+from limbeck.compare import Resampling
+from limbeck.compare.crossed import parts
+from limbeck.compare.intervals import bounds
 from limbeck.metrics import agreement, ece
 
 LABELS = np.array([0, 1, 1, 0])
@@ -90,3 +93,17 @@ def test_the_gap_closed_is_from_the_baseline_to_the_teacher() -> None:
     assert found.mean(axis=1).tolist() == pytest.approx([0.5, 1.0])
     assert found.mean() == pytest.approx(0.75)
     assert gap_closed_scores(students, np.ones((2, 4)), teacher) is None
+
+
+def test_the_interval_of_the_gap_closed_covers_it() -> None:
+    """Right answers at 70 % of fine-tuning, 80 % of the students and 90 % of the teacher: half of the gap."""
+    rng = np.random.default_rng(1)
+    scores = []
+    for _ in range(2_000):
+        difficulty = rng.random(300)
+        baselines, students = (difficulty < rate + rng.uniform(-0.1, 0.1, (5, 300)) for rate in (0.7, 0.8))
+        found = gap_closed_scores(students.astype(float), baselines.astype(float), (difficulty < 0.9).astype(float))
+        assert found is not None
+        scores.append(found)
+    low, high = bounds(parts([np.stack(scores)]), rng, Resampling(resamples=500), clip=True)
+    assert 0.93 <= np.mean((low <= 0.5) & (high >= 0.5)) <= 0.97

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
-from limbeck.compare import Cell, Resampling, interval, make_cell, retention_scores
+from limbeck.compare import Cell, Resampling, make_cell, retention_scores
 from limbeck.compare.cells import check_cells, shared_seeds
+from limbeck.compare.crossed import parts
+from limbeck.compare.intervals import bounds
+from limbeck.compare.paired import p_values
 from limbeck.errors import UserError
 
 
@@ -73,15 +76,22 @@ def test_retention_counts_what_student_and_teacher_share() -> None:
     assert np.ptp(got) == pytest.approx(0, abs=1e-12)
 
 
+def kept_by(rng: np.random.Generator, teacher: np.ndarray, seeds: int, luck: float) -> np.ndarray:
+    """(B, S, N) retention of students right on about 95 % of what the teacher gets right and on 5 % of the rest."""
+    follows = rng.random((len(teacher), seeds, teacher.shape[1])) < 0.95 + rng.normal(0, luck, (len(teacher), seeds, 1))
+    students = np.where(follows, teacher[:, None], ~teacher[:, None])
+    return np.stack([retention_scores(one, given) for one, given in zip(students, teacher, strict=True)])
+
+
 def test_the_interval_of_a_retention_covers_it_for_a_teacher_seen_on_other_examples() -> None:
-    """A student right on 95 % of what the teacher gets right and on 5 % of the rest: retention .86/.9."""
     rng = np.random.default_rng(1)
-    covered = []
-    for _ in range(300):
-        teacher = rng.random(200) < 0.9
-        student = np.where(rng.random((6, 200)) < 0.95, teacher, ~teacher)
-        scores = retention_scores(student, teacher)
-        assert scores is not None
-        got = interval(scores, rng, Resampling(resamples=500))
-        covered.append(got.low <= 0.86 / 0.9 <= got.high)
-    assert 0.91 <= np.mean(covered) <= 0.985
+    given = parts([kept_by(rng, rng.random((2_000, 200)) < 0.9, 6, 0.01)])
+    low, high = bounds(given, rng, Resampling(resamples=500), clip=True)
+    assert 0.93 <= np.mean((low <= 0.86 / 0.9) & (high >= 0.86 / 0.9)) <= 0.97
+
+
+def test_students_of_one_teacher_differ_in_retention_no_more_often_than_alpha() -> None:
+    rng = np.random.default_rng(2)
+    teacher = rng.random((2_000, 200)) < 0.9
+    given = parts([kept_by(rng, teacher, 5, 0.02) - kept_by(rng, teacher, 5, 0.02)], [np.zeros((5, 200))])
+    assert 0.04 <= np.mean(p_values(given, 1_999, rng) <= 0.05) <= 0.06

@@ -5,6 +5,7 @@ from typing import Any
 from limbeck.analysis import words
 from limbeck.analysis.ablation import ALL_TASKS, RETENTION, Ablation, Line, Section
 from limbeck.analysis.noise import power_notes
+from limbeck.compare import McNemar
 from limbeck.report import Column, Table
 
 _RAW = (
@@ -30,6 +31,10 @@ _RAW = (
     Column("teacher"),
     Column("parameters"),
     Column("seconds"),
+)
+_COLUMNS_TOLD = (
+    "d_z: Cohen's effect size of the differences paired by seed; P(better): probability of improvement, that a run "
+    "beats one of the reference."
 )
 
 
@@ -60,8 +65,45 @@ def raw_effects(found: Ablation) -> Table:
     return Table(tuple(map(Column, names)), tuple(rows))
 
 
+def raw_mcnemar(found: Ablation) -> Table:
+    """Return the test of every seed's student against the reference's."""
+    names = ("task", "cell", "seed", "only_first", "only_second", "p")
+    rows = [
+        (section.task, cell, seed, test.only_first, test.only_second, test.p)
+        for section in found.sections
+        for cell, seeds in section.mcnemar.items()
+        for seed, test in seeds.items()
+    ]
+    return Table(tuple(map(Column, names)), tuple(rows))
+
+
+def mcnemar_tables(found: Ablation) -> list[Table]:
+    """Return McNemar's test seed by seed for people, a table a task; nothing where answers are not right or wrong."""
+    return [_mcnemar_table(found, section) for section in found.sections if section.mcnemar]
+
+
+def _mcnemar_table(found: Ablation, section: Section) -> Table:
+    seeds = sorted({seed for tests in section.mcnemar.values() for seed in tests})
+    columns = (Column("cell", "configuration"), *(Column(f"seed_{seed}", f"seed {seed}") for seed in seeds))
+    rows = tuple(
+        (cell, *(_won(tests[seed]) if seed in tests else None for seed in seeds))
+        for cell, tests in section.mcnemar.items()
+    )
+    n = words.many(section.examples or 0, "test example")
+    told = (
+        f"{found.sweep.name} on {section.task} ({found.question.split}): of {n}, those that each seed's student has "
+        f"right and that of '{found.reference}' wrong : the other way round; two-sided exact McNemar test, p not "
+        "adjusted."
+    )
+    return Table(columns, rows, told)
+
+
+def _won(test: McNemar) -> str:
+    return f"{test.only_first} : {test.only_second} (p {words.p_value(test.p)})"
+
+
 def as_json(found: Ablation) -> dict[str, Any]:
-    """Return the whole ablation as JSON types, rows not yet in."""
+    """Return what is known of the whole ablation as JSON types, without the tables."""
     power = [
         {
             "task": section.task,
@@ -72,12 +114,6 @@ def as_json(found: Ablation) -> dict[str, Any]:
         }
         for section in found.sections
         if section.power
-    ]
-    tests = [
-        {"task": section.task, "cell": cell, "seed": seed, **vars(test)}
-        for section in found.sections
-        for cell, seeds in section.mcnemar.items()
-        for seed, test in seeds.items()
     ]
     return {
         "sweep": found.sweep.name,
@@ -90,7 +126,6 @@ def as_json(found: Ablation) -> dict[str, Any]:
         "level": found.question.how.level,
         "budgets": {section.task: section.budget for section in found.sections if section.budget},
         "power": power,
-        "mcnemar": tests,
         "captions": {section.task: caption(found, section) for section in found.sections},
         "notes": {section.task: list(section.notes) for section in found.sections if section.notes},
     }
@@ -116,8 +151,8 @@ def _cells_table(found: Ablation, section: Section) -> Table:
         Column("probability_of_improvement", "P(better)", "percent", digits=0),
         *((Column("parameters", kind="count"), Column("seconds", "training", "duration")) if section.metric else ()),
     )
-    rows = tuple(_shown(line, beside=beside, cost=section.metric != "") for line in section.lines)
-    return Table(columns, rows, caption(found, section), _notes(found, section))
+    rows = [_shown(line, beside=beside, cost=section.metric != "") for line in section.lines]
+    return Table(columns, tuple(rows), caption(found, section), _notes(found, section))
 
 
 def _shown(line: Line, *, beside: bool, cost: bool) -> tuple[Any, ...]:
@@ -173,8 +208,9 @@ def caption(found: Ablation, section: Section) -> str:
     n = f"n = {words.many(len(found.seeds), 'seed')}"
     if section.examples:
         n += f" × {words.many(section.examples, 'test example')}"
-    by_example = section.examples or section.task == ALL_TASKS
-    over, by = ("seeds and examples", "seed and example") if by_example else ("seeds", "seed")
+    by_example = bool(section.examples) or section.task == ALL_TASKS
+    by = "seed and example" if by_example else "seed"
+    over = words.resampled(max(line.row.n_seeds for line in section.lines), by_example=by_example)
     base = f"{head}{design}{equal}; {n}; {_level(found)} bootstrap intervals over {over}"
     if not found.comparisons:
         return f"{base}."
@@ -187,16 +223,22 @@ def caption(found: Ablation, section: Section) -> str:
 def effects_caption(found: Ablation, section: Section) -> str:
     """Return what the table of effects is of."""
     count = sum(e.p is not None for section in found.sections for e in section.effects)
+    design = found.asked.factorial()
+    cells = f"fraction of resolution {design.resolution}" if design and design.resolution else "full factorial design"
     return (
-        f"{found.sweep.name} on {section.task} ({found.question.split}): effects on {section.measure}, each the mean "
-        f"of the cells with the factor less the mean of those without; n = {words.many(len(found.seeds), 'seed')}; "
+        f"{found.sweep.name} on {section.task} ({found.question.split}), {cells}: effects on {section.measure}, each "
+        f"the mean of the cells with the factor less the mean of those without; n = "
+        f"{words.many(len(found.seeds), 'seed')}; "
         f"{_level(found)} bootstrap intervals; two-sided paired permutation test, Holm's correction over "
         f"{words.many(count, 'effect')}."
     )
 
 
 def _notes(found: Ablation, section: Section) -> tuple[str, ...]:
-    notes = [words.MARKS_TOLD] if found.comparisons else []
+    notes = [words.MARKS_TOLD, _COLUMNS_TOLD] if found.comparisons else []
+    alone = [line.row.cell for line in section.lines if line.row.n_seeds == 1]
+    if alone and len(found.seeds) > 1:
+        notes.append(f"One seed, so that intervals are over examples alone and nothing is tested: {', '.join(alone)}.")
     if section.power is not None:
         notes += power_notes(section.power, section.measure)
     if section.teacher is not None:

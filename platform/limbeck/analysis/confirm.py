@@ -40,6 +40,18 @@ class Confirmation:
     retention: Interval
     missing_seeds: tuple[int, ...]
 
+    def facts(self) -> dict[str, Any]:
+        """For scripts: the sweep, mean and interval of retention, how many seeds ran and which did not."""
+        kept = self.retention
+        return {
+            "sweep": self.sweep,
+            "retention": kept.mean,
+            "low": kept.low,
+            "high": kept.high,
+            "seeds": kept.seeds,
+            "missing_seeds": list(self.missing_seeds),
+        }
+
 
 def best_cells(reader: Reader, name: str, top: int) -> list[Candidate]:
     """Return the `top` configurations by mean objective over seeds, best first; of two objectives the front leads.
@@ -126,8 +138,9 @@ def with_confirmations(table: Table, rows: Sequence[LeaderboardRow], found: Mapp
         Column("confirmed_over", "on fresh seeds"),
     )
     values = tuple((*row, *_confirmed(found.get(of.cell))) for row, of in zip(table.rows, rows, strict=True))
-    note = "Confirmed: test retention over fresh seeds, with its 95 % interval. The best of many runs flatters."
-    return replace(table, columns=columns, rows=values, notes=(*table.notes, note))
+    told = "Confirmed: test retention over fresh seeds, with its 95 % interval. The best of many runs flatters."
+    notes = (note for note in table.notes if not note.startswith("Unconfirmed: "))
+    return replace(table, columns=columns, rows=values, notes=(*notes, told))
 
 
 def _confirmed(found: Confirmation | None) -> tuple[float | None, str]:

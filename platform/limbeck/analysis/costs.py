@@ -94,6 +94,7 @@ def costs_table(found: Sequence[Spent], targets: Sequence[float] = TARGETS) -> T
     )
     caption = (
         "Seconds of training summed over trials, and until the first run that kept so much of its teacher's test "
-        "metric, in the order in which runs ended; seconds of runs that came to nothing count."
+        "metric, in the order in which runs ended; seconds of runs that came to nothing count. The best retention is "
+        "that of the luckiest run."
     )
     return Table(columns, rows, caption)

@@ -7,6 +7,9 @@ import numpy as np
 from limbeck.compare import Cell, DesignPower, Noise, design_power
 from limbeck.compare.crossed import parts
 
+_BOLD = "Two seeds make the test bold: up to 8 % false positives at alpha = 0.05. Three are enough for it to hold."
+"""As tests/benchmarks/bench_compare.py measures it."""
+
 
 def paired_noise(cells: Sequence[Cell], reference: str) -> Noise | None:
     """Return how differences to the reference vary over seeds and over examples, on average over cells.
@@ -34,10 +37,10 @@ def power_notes(power: DesignPower, unit: str) -> list[str]:
     at = f"(alpha = {power.alpha:g}, power {100 * power.power:.0f} %{family})"
     if power.seeds < 2:
         return ["One seed detects nothing: what seeds do to the results cannot be known from it."]
-    if power.difference is not None:
-        return [f"Smallest detectable difference: {_points(power.difference)} of {unit} {at}."]
     size = f"{power.effect_size:.2f} standard deviations between seeds"
-    return [f"Smallest detectable difference: {size} {at}."]
+    if power.difference is not None:
+        size = f"{_points(power.difference)} of {unit}"
+    return [f"Smallest detectable difference: {size} {at}.", *([_BOLD] if power.seeds == 2 else [])]
 
 
 def _points(share: float) -> str:

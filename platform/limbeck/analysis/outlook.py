@@ -15,6 +15,10 @@ from limbeck.store import Reader
 
 _FEWEST_SEEDS = 3
 _SWEEPS_LOOKED_AT = 20
+_MIXED = {
+    3: "a factor's effect is mixed with interactions of two others",
+    4: "interactions of two factors are mixed with each other",
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,16 @@ def comparisons_of(design: str, cells: int, factors: Sequence[str], resolution: 
     if design == "factorial":
         return len(alias_groups(factorial_design(factors, resolution))) * sections
     return (cells // max(1, tasks) - 1) * sections
+
+
+def fraction(factors: Sequence[str], resolution: int | None) -> list[str]:
+    """Say what a fraction of a factorial design cannot tell apart; nothing of a full one."""
+    design = factorial_design(factors, resolution)
+    if design.resolution is None:
+        return []
+    runs = f"{len(design.levels)} of {2 ** len(factors)} combinations"
+    mixed = _MIXED.get(design.resolution, "effects of one and two factors are mixed with those of three or more alone")
+    return [f"A fraction of resolution {design.resolution}, {runs} ({'; '.join(design.generators)}): {mixed}."]
 
 
 def outlook(seeds: int, comparisons: int, known: KnownNoise | None) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from limbeck.analysis import words
 from limbeck.analysis.retention import Kept, Retention
 from limbeck.compare import Interval
-from limbeck.report import Column, Table
+from limbeck.report import Column, Table, chosen, unconfirmed
 
 _MEASURES = ("value", "retention", "gap_closed", "agreement", "kl", "ece")
 _COSTS = (
@@ -21,16 +21,19 @@ _COSTS = (
 
 
 def raw_retention(found: Retention) -> Table:
-    """Return every number, a row a cell and test set; measures that are no number are null."""
+    """Return every number, a row a cell and test set; measures that are no number are null.
+
+    `class_0` is the first of the row's `classes`.
+    """
     classes = _classes(found.rows)
-    names = ["task", "cell", "method", "split", "n_seeds", "missing_seeds", "metric", "teacher"]
+    names = ["task", "cell", "method", "split", "n_seeds", "missing_seeds", "metric", "teacher", "classes"]
     for measure in (*_MEASURES, *classes):
         key = measure.replace(" ", "_")
         names += [key, f"{key}_low", f"{key}_high"]
     rows = []
     for kept in found.rows:
         row: list[Any] = [kept.task, kept.cell, kept.method, kept.split, _seeds(kept), list(kept.missing_seeds)]
-        row += [kept.metric or None, kept.teacher]
+        row += [kept.metric or None, kept.teacher, list(found.classes.get(kept.task, ()))]
         for measure in (*_MEASURES, *classes):
             one = kept.found.get(measure)
             row += [None] * 3 if one is None else [one.mean, one.low, one.high]
@@ -40,9 +43,16 @@ def raw_retention(found: Retention) -> Table:
 
 
 def retention_tables(found: Retention) -> list[Table]:
-    """Return a table for each task and test set, best retention in bold, and one for each number over all tasks."""
+    """Return a table for each task and test set, best retention in bold, each followed by one of its classes.
+
+    One more for each number over all tasks.
+    """
     places = dict.fromkeys((kept.task, kept.split) for kept in found.rows)
-    return [_table(found, [k for k in found.rows if (k.task, k.split) == place]) for place in places]
+    tables = []
+    for place in places:
+        rows = [kept for kept in found.rows if (kept.task, kept.split) == place]
+        tables += [_table(found, rows), *([_class_table(found, rows)] if _classes(rows) else [])]
+    return tables
 
 
 def _table(found: Retention, rows: Sequence[Kept]) -> Table:
@@ -62,18 +72,32 @@ def _table(found: Retention, rows: Sequence[Kept]) -> Table:
             (Column("gap_closed", "gap closed", "percent", best="max"), [_mean(k, "gap_closed") for k in rows])
         )
     if several:
-        columns += _further(rows, found.classes.get(first.task, ()))
+        columns += _further(rows)
     values = tuple(zip(*(column for _, column in columns), strict=True))
-    notes = tuple(note for note in found.notes if note.startswith(f"{first.task} ({first.split}): "))
-    return Table(tuple(column for column, _ in columns), values, _caption(found, first), notes)
+    notes = [note for note in found.notes if note.startswith(f"{first.task} ({first.split}): ")]
+    notes += [unconfirmed(found.sweep)] if chosen(found.sweep) else []
+    return Table(tuple(column for column, _ in columns), values, _caption(found, first), tuple(notes))
 
 
-def _further(rows: Sequence[Kept], names: Sequence[str]) -> list[tuple[Column, list[Any]]]:
+def _class_table(found: Retention, rows: Sequence[Kept]) -> Table:
+    """Return each configuration's recall of each class over the teacher's; the fewer of the two are the columns."""
+    first, classes = rows[0], _classes(rows)
+    names = {key: _called(key, found.classes.get(first.task, ())) for key in classes}
+    if len(classes) > len(rows):
+        columns = (Column("class"), *(Column(f"cell:{k.cell}", k.cell) for k in rows))
+        values = [(names[key], *(_with_ends(k.found.get(key)) for k in rows)) for key in classes]
+    else:
+        columns = (Column("cell", "configuration"), *(Column(key, names[key]) for key in classes))
+        values = [(k.cell, *(_with_ends(k.found.get(key)) for key in classes)) for k in rows]
+    caption = f"Recall of each class in percent of the teacher's, with its interval: {_caption(found, first)}"
+    return Table(columns, tuple(values), caption)
+
+
+def _further(rows: Sequence[Kept]) -> list[tuple[Column, list[Any]]]:
     measured = (
         Column("agreement", kind="percent", best="max"),
         Column("kl", "KL", "number", digits=3, best="min"),
         Column("ece", "ECE", "percent", best="min"),
-        *(Column(key, f"{_called(key, names)} kept", "percent") for key in _classes(rows)),
     )
     costs = (
         Column("parameters", kind="count"),
@@ -88,10 +112,10 @@ def _further(rows: Sequence[Kept], names: Sequence[str]) -> list[tuple[Column, l
 
 
 def _caption(found: Retention, first: Kept) -> str:
-    counts = [_seeds(k) for k in found.rows if (k.task, k.split) == (first.task, first.split)]
-    n = f"n = {words.many(max(counts, default=0), 'seed')}"
+    seeds = max(_seeds(k) for k in found.rows if (k.task, k.split) == (first.task, first.split))
+    n = f"n = {words.many(seeds, 'seed')}"
     examples = found.examples.get((first.task, first.split))
-    over = "seeds and examples" if examples or not first.metric else "seeds"
+    over = words.resampled(seeds, by_example=bool(examples) or not first.metric)
     n += f" × {words.many(examples, 'test example')}" if examples else ""
     teacher = "" if first.teacher is None else f"; teacher's {first.metric} {words.percent(first.teacher)} %"
     level = f"{100 * found.level:g} %"
@@ -121,6 +145,14 @@ def _of_planned(kept: Kept) -> str:
 def _mean(kept: Kept, measure: str) -> float | None:
     one = kept.found.get(measure)
     return None if one is None or math.isnan(one.mean) else one.mean
+
+
+def _with_ends(one: Interval | None) -> str | None:
+    """Return `93.4 (91.0 to 95.9)`."""
+    if one is None:
+        return None
+    ends = words.percent_interval(one.low, one.high)
+    return f"{words.percent(one.mean)} ({ends[:-2]})" if ends else words.percent(one.mean)
 
 
 def _ends(one: Interval | None) -> str | None:

@@ -57,6 +57,7 @@ class Scaling:
     split: str
     curves: tuple[Curve, ...]
     notes: tuple[str, ...] = ()
+    """The equal budget of a task's runs, where the axis leaves it equal."""
 
 
 def scaling(reader: Reader, names: Sequence[str], axis: Axis = "parameters", split: str = "test") -> Scaling:
@@ -83,7 +84,8 @@ def scaling(reader: Reader, names: Sequence[str], axis: Axis = "parameters", spl
     curves = [
         _curve(task, method, [p for p in points if (p.task, p.method) == (task, method)]) for task, method in kinds
     ]
-    return Scaling(axis, split, tuple(curves))
+    notes = (f"{task}: {next(iter(told.values()))} a run." for task, told in budgets.items() if any(told.values()))
+    return Scaling(axis, split, tuple(curves), tuple(notes))
 
 
 def _refuse_mixed(budgets: dict[str, dict[str, str]]) -> None:
@@ -148,9 +150,9 @@ def curves_table(found: Scaling) -> Table:
         f"Retention ({found.split}) against log10 of {found.axis}: least-squares line over runs, 95 % interval of its "
         "slope; a small p of misfit says that no straight line fits."
     )
-    short = [c for c in found.curves if c.line is None]
-    notes = [f"{c.method} on {c.task}: a line needs three runs at two sizes or more." for c in short]
-    return Table(columns, rows, caption, tuple(notes))
+    short = ", ".join(f"{c.method} on {c.task}" for c in found.curves if c.line is None)
+    notes = [f"No line, which needs three runs at two sizes or more: {short}."] if short else []
+    return Table(columns, rows, caption, (*found.notes, *notes))
 
 
 def _line(line: ScalingCurve | None) -> tuple[float | None, ...]:

@@ -52,6 +52,7 @@ def calibration_scores(logits: Array, labels: Array, bins: int = 15) -> Floats |
     """Return (N,) scores whose mean is the calibration error `limbeck.metrics.ece`; None for a regression.
 
     ECE plus the centred jackknife influence (N − 1)(θ̄₍.₎ − θ₍₋ᵢ₎): leaving an example out changes its own bin alone.
+    The interval is one of that estimate, which few examples a bin bias upwards, as they do every binned ECE.
     Source: Efron, The Jackknife, the Bootstrap and Other Resampling Plans (1982), section 6.
     """
     chances = probabilities(logits)

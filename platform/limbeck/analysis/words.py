@@ -51,3 +51,8 @@ def p_value(p: float | None) -> str | None:
 def many(count: int, noun: str) -> str:
     """Return a number with its noun: 1 seed, 2,000 examples."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def resampled(seeds: int, *, by_example: bool) -> str:
+    """Return what an interval is over: one seed says nothing about seeds."""
+    return " and ".join([*(["seeds"] if seeds > 1 or not by_example else []), *(["examples"] if by_example else [])])

@@ -59,6 +59,7 @@ def _register_ablation(commands: Commands) -> None:
         help="compare retention, or the task's metric itself (default: retention)",
     )
     parser.add_argument("--effects", action="store_true", help="csv: a factorial design's effects, not its cells")
+    parser.add_argument("--mcnemar", action="store_true", help="each seed's students tested, not the cells (not json)")
     _add_output(parser)
 
 
@@ -135,9 +136,14 @@ def _ablation(arguments: argparse.Namespace) -> int:
     question = Question(arguments.split, arguments.reference, arguments.measure)
     with reader(arguments) as results:
         found = ablation(results, arguments.sweep, np.random.default_rng(RESAMPLING_SEED), question)
-    facts = {**tables.as_json(found), "cells": tables.raw_cells(found), "effects": tables.raw_effects(found)}
-    raw = facts["effects" if arguments.effects else "cells"]
-    _write([*tables.cells_tables(found), *tables.effects_tables(found)], raw, facts, arguments)
+    raw = {"cells": tables.raw_cells(found), "effects": tables.raw_effects(found), "mcnemar": tables.raw_mcnemar(found)}
+    shown = [*tables.cells_tables(found), *tables.effects_tables(found)]
+    part = "effects" if arguments.effects else "cells"
+    if arguments.mcnemar:
+        part, shown = "mcnemar", tables.mcnemar_tables(found)
+        if not shown:
+            raise UserError(Problem("--mcnemar", f"of {found.sweep.name} no right and wrong answers are kept"))
+    _write(shown, raw[part], {**tables.as_json(found), **raw}, arguments)
     return 0
 
 
@@ -269,7 +275,7 @@ def power_lines(plan: "Plan", arguments: argparse.Namespace) -> list[str]:
     """Return what an ablation of this plan will be able to show, given the noise of earlier sweeps if there are any."""
     if plan.ablate is None:
         return []
-    from limbeck.analysis.outlook import comparisons_of, known_noise, outlook
+    from limbeck.analysis.outlook import comparisons_of, fraction, known_noise, outlook
     from limbeck.store import StoreError, open_reader
 
     known = None
@@ -281,4 +287,5 @@ def power_lines(plan: "Plan", arguments: argparse.Namespace) -> list[str]:
     factors = tuple(plan.ablate.factors)
     tasks = max(1, len(plan.tasks))
     comparisons = comparisons_of(plan.ablate.design, len(plan.cells()), factors, plan.ablate.resolution, tasks)
-    return outlook(len(plan.seeds), comparisons, known)
+    mixed = fraction(factors, plan.ablate.resolution) if plan.ablate.design == "factorial" else []
+    return [*mixed, *outlook(len(plan.seeds), comparisons, known)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.cli.places import Commands, Places, add_command, add_places, cache, places, reader
+from limbeck.cli.results import confirmed
 from limbeck.errors import Problem, UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("hf", "onnx", "onnx-int8")
 PRECISIONS = ("fp32", "fp16")
-_RESAMPLING_SEED = 0
 
 
 def register(commands: Commands) -> None:
@@ -183,12 +183,9 @@ def _facts(
 
 def _confirmed(results: "Reader", sweep: "SweepRow", row: "TrialRow") -> "Confirmation | None":
     """Return what `limbeck confirm` found of the trial's configuration."""
-    import numpy as np
-
-    from limbeck.analysis.confirm import confirmations
     from limbeck.export import Confirmation
 
-    found = confirmations(results, sweep.name, np.random.default_rng(_RESAMPLING_SEED)).get(row.cell)
+    found = confirmed(results, sweep.name).get(row.cell)
     if found is None:
         return None
     kept = found.retention

@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,22 +99,35 @@ def _domain(domain: Any) -> str:
 
 
 def _cost(plan: "Plan", arguments: argparse.Namespace) -> str:
-    """Estimate training time from complete trials on the same task in the database."""
+    """Say what training will take, going by complete trials in the database."""
+    from limbeck.analysis.estimate import Planned, estimate
     from limbeck.store import StoreError, open_reader
 
-    seconds: list[float] = []
-    try:
-        with open_reader(places(arguments).database) as results:
-            for sweep in results.sweeps():
-                if sweep.task == plan.task:
-                    seconds += [row.seconds for row in results.trials(sweep.name, ["complete"], brief=True)]
-    except StoreError:
-        seconds = []
-    if not seconds:
+    cells = [cell.values for cell in plan.cells()] or [{}]
+    specs = [plan.spec(values, plan.seeds[0]) for values in cells]
+    count = plan.trials // len(cells)
+    planned = [Planned(count, spec.model_dump(mode="json"), _updates(spec)) for spec in specs]
+    found = None
+    with suppress(StoreError), open_reader(places(arguments).database) as results:
+        found = estimate(results, planned)
+    if found is None:
         return "no measurement yet: no complete trial on this task in the database"
-    middle = sorted(seconds)[len(seconds) // 2]
-    total = duration(middle * plan.trials)
-    return f"about {total} of training in all, one trial after another ({duration(middle)} each, from {len(seconds)})"
+    by = f"going by {found.measured} like them" if found.measured else "as the plan says"
+    left = f"; {found.unknown} more trials are on a task without a measurement" if found.unknown else ""
+    each = duration(found.seconds / found.trials)
+    return f"about {duration(found.seconds)} of training, one trial after another ({each} each, {by}){left}"
+
+
+def _updates(spec: "TrialSpec") -> int | None:
+    """Return a trial's student updates; None where it counts epochs over the user's own rows, which nobody has read."""
+    from limbeck.supplies import TRAIN
+    from limbeck.tasks import TASKS
+
+    settings, known = spec.training, TASKS.get(spec.task.known or "")
+    if settings.updates is None and known is None:
+        return None
+    rows = known.rows[TRAIN] if known else 0
+    return settings.updates_over(min(rows, settings.rows or rows) + settings.unlabelled)
 
 
 def duration(seconds: float) -> str:

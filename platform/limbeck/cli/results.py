@@ -2,17 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from limbeck.cli.places import Commands, add_command, add_json, add_places, places, reader
 
 if TYPE_CHECKING:
-    from limbeck.report import LeaderboardRow, Table
+    from limbeck.analysis.confirm import Confirmation
+    from limbeck.report import Table
     from limbeck.store import Reader
-
-PIPE_WIDTH = 160
-"""Columns of a table that goes into a file or another program, which have no width of their own."""
 
 
 def register(commands: Commands) -> None:
@@ -72,9 +69,13 @@ def print_leaderboard(results: "Reader", sweep: str, format: str = "table", top:
     row = results.sweep(sweep)
     trials = leaderboard(results, sweep)[:top]
     if format == "json":
-        print(leaderboard_json(trials))
+        print(leaderboard_json(trials, {cell: one.facts() for cell, one in confirmed(results, sweep).items()}))
         return
-    table = confirmed(results, trials, leaderboard_table(trials, row), sweep)
+    table = leaderboard_table(trials, row)
+    if found := confirmed(results, sweep):
+        from limbeck.analysis.confirm import with_confirmations
+
+        table = with_confirmations(table, trials, found)
     if format == "table":
         print_table(table)
     else:
@@ -82,23 +83,28 @@ def print_leaderboard(results: "Reader", sweep: str, format: str = "table", top:
         print(write(table), end="")
 
 
-def confirmed(results: "Reader", trials: Sequence["LeaderboardRow"], table: "Table", sweep: str) -> "Table":
-    """Return the leaderboard with what confirming sweeps found, where there are any."""
+def confirmed(results: "Reader", sweep: str) -> dict[str, "Confirmation"]:
+    """Return what confirming sweeps found, by configuration, where there are any."""
     if not any(row.name.startswith(f"{sweep}-confirm") for row in results.sweeps()):
-        return table
+        return {}
     import numpy as np
 
-    from limbeck.analysis.confirm import confirmations, with_confirmations
+    from limbeck.analysis.confirm import confirmations
 
-    found = confirmations(results, sweep, np.random.default_rng(0))
-    return with_confirmations(table, trials, found) if found else table
+    return confirmations(results, sweep, np.random.default_rng(0))
 
 
 def print_table(table: "Table") -> None:
-    """Print a table as wide as the terminal."""
+    """Print a table as wide as the terminal, or as it needs where there is none: for a file or another program."""
     from rich.console import Console
+    from rich.measure import Measurement
 
-    from limbeck.report import to_table
+    from limbeck.report import to_table, to_text
 
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    console.print(to_table(table))
+    if not sys.stdout.isatty():
+        print(to_text(table), end="")
+        return
+    drawn, console = to_table(table), Console()
+    # Where the terminal is narrower than the numbers, its own line breaks lose less than cutting them does.
+    least = Measurement.get(console, console.options.update(width=10_000), drawn).minimum
+    Console(width=max(console.width, least)).print(drawn)

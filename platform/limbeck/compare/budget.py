@@ -37,5 +37,5 @@ def equal_budget(runs: Sequence[Budget], unit: str = "updates", tolerance: float
         problems.setdefault(run.cell, []).append(problem)
     if problems:
         told = [Problem(cell, "; ".join(lines)) for cell, lines in problems.items()]
-        raise UserError(*told, "Cells of mixed fidelity are not compared: run them to the same end, or leave them out.")
+        raise UserError(*told, "Cells of mixed fidelity are not compared: run all of them to the same end.")
     return shared

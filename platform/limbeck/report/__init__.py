@@ -2,12 +2,14 @@
 
 from limbeck.report.leaderboard import (
     LeaderboardRow,
+    chosen,
     leaderboard,
     leaderboard_json,
     leaderboard_table,
     ranked,
     sweeps_json,
     sweeps_table,
+    unconfirmed,
 )
 from limbeck.report.table import Cell, Column, Kind, Table, best_rows, show
 from limbeck.report.writers import to_csv, to_json, to_latex, to_markdown, to_table, to_text
@@ -19,6 +21,7 @@ __all__ = [
     "LeaderboardRow",
     "Table",
     "best_rows",
+    "chosen",
     "leaderboard",
     "leaderboard_json",
     "leaderboard_table",
@@ -32,4 +35,5 @@ __all__ = [
     "to_markdown",
     "to_table",
     "to_text",
+    "unconfirmed",
 ]

@@ -103,10 +103,14 @@ def _row(trial: TrialRow, front: bool) -> LeaderboardRow:
     )
 
 
-def leaderboard_json(rows: Sequence[LeaderboardRow]) -> str:
-    """Return the leaderboard as JSON in the form scripts rely on; numbers that are not finite are null."""
+def leaderboard_json(rows: Sequence[LeaderboardRow], confirmed: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the leaderboard as JSON in the form scripts rely on; numbers that are not finite are null.
+
+    `confirmed` has, by cell, what its runs on fresh seeds found; where there were none it is null.
+    """
     fields = ("trial", "state", "seed", "values", "metrics", "retention", "parameters", "seconds", "error")
-    return json.dumps([{name: plain(getattr(row, name)) for name in fields} for row in rows], indent=2, allow_nan=False)
+    told = [{name: getattr(row, name) for name in fields} | {"confirmed": confirmed.get(row.cell)} for row in rows]
+    return json.dumps(plain(told), indent=2, allow_nan=False)
 
 
 def leaderboard_table(rows: Sequence[LeaderboardRow], sweep: SweepRow) -> Table:
@@ -135,7 +139,18 @@ def leaderboard_table(rows: Sequence[LeaderboardRow], sweep: SweepRow) -> Table:
     ways = ", ".join(f"{name} ({way})" for name, way in sweep.objectives.items())
     cells = tuple(zip(*(values for _, values in columns), strict=True))
     caption = f"{sweep.name}: {sweep.task}, best first by {ways}"
-    return Table(tuple(column for column, _ in columns), cells, caption, _errors(rows))
+    told = [unconfirmed(sweep)] if chosen(sweep) and any(row.state == "complete" for row in rows) else []
+    return Table(tuple(column for column, _ in columns), cells, caption, (*_errors(rows), *told))
+
+
+def chosen(sweep: SweepRow) -> bool:
+    """Say whether a sweep's best was picked among many, so that its number flatters."""
+    return sweep.kind in ("search", "grid")
+
+
+def unconfirmed(sweep: SweepRow) -> str:
+    """Return the note that stands below such numbers until they are confirmed."""
+    return f"Unconfirmed: the best of many flatters; see `limbeck confirm {sweep.name}`."
 
 
 def _errors(rows: Sequence[LeaderboardRow], most: int = 5) -> tuple[str, ...]:

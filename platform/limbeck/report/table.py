@@ -59,7 +59,8 @@ def show(value: Cell, column: Column) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)) and column.numeric:
-        return ("+" if column.signed and value > 0 else "") + _number(value, column)
+        text = _number(value, column)
+        return f"−{text[1:]}" if text[0] == "-" else f"+{text}" if column.signed and value > 0 else text
     text = json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
     # Line breaks would break the table, and escape sequences in an error message would drive the terminal.
     return "".join(c if c.isprintable() else " " for c in text).strip()

@@ -80,38 +80,55 @@ _LATEX = str.maketrans(
         "|": r"\textbar{}", '"': r"\textquotedbl{}", "–": "--", "—": "---", "−": "$-$", "±": r"$\pm$", "×": r"$\times$",
     }
 )  # fmt: skip
-_SCIENTIFIC = re.compile(r"^([+-]?)([\d.]+)e([+-])0*(\d+)$")
+_SCIENTIFIC = re.compile(r"^([+−]?)([\d.]+)e([+-])0*(\d+)$")
+_MARKED = re.compile(r"^([+−]?)([\d.]+) (\*+|n\.s\.)$")
+"""A number with its mark of significance."""
+_WIDE = 7
+"""Columns above which a table spans both columns of a page that has two."""
 
 
 def to_latex(table: Table, *, label: str = "") -> str:
-    """Return a LaTeX table for the package booktabs, text escaped, best values in bold."""
+    """Return a LaTeX table in the style of booktabs, no wider than the page: text escaped, best values in bold."""
     rows = [[_latex_cell(t, c) for t, c in zip(row, table.columns, strict=True)] for row in _shown(table)]
     for place in range(len(table.columns)):
         for i in best_rows(table, place):
             rows[i][place] = rf"\textbf{{{rows[i][place]}}}"
     head = [_latex(column.heading) for column in table.columns]
     places = "".join("r" if column.numeric else "l" for column in table.columns)
-    above = [r"\begin{table}", r"\centering"]
+    float_ = "table*" if len(table.columns) > _WIDE else "table"
+    above = [r"% \usepackage{booktabs,graphicx}", rf"\begin{{{float_}}}", r"\centering"]
     above += [rf"\caption{{{_latex(table.caption)}}}"] if table.caption else []
     above += [rf"\label{{{label}}}"] if label else []
+    above += [r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"]
     above += [rf"\begin{{tabular}}{{{places}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
-    below = [r"\bottomrule", r"\end{tabular}"]
-    below += [rf"\par\smallskip{{\footnotesize {_latex(note)}}}" for note in table.notes]
-    return "\n".join([*above, *(" & ".join(row) + r" \\" for row in rows), *below, r"\end{table}"]) + "\n"
+    below = [r"\bottomrule", r"\end{tabular}}"]
+    if table.notes:
+        notes = [rf"{_latex(note)}\par" for note in table.notes]
+        below += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize", *notes, r"\end{minipage}"]
+    return "\n".join([*above, *(" & ".join(row) + r" \\" for row in rows), *below, rf"\end{{{float_}}}"]) + "\n"
 
 
 def _latex(text: str) -> str:
-    return " ".join(text.split()).translate(_LATEX)
+    escaped = re.sub(r"(^|[\s(])'", r"\1`", " ".join(text.split())).translate(_LATEX)
+    return re.sub(r"\bd\\_z\b", "$d_z$", escaped)
 
 
 def _latex_cell(text: str, column: Column) -> str:
+    if found := _MARKED.match(text):
+        sign, digits, mark = found.groups()
+        raised = mark if mark[0] == "*" else rf"\mathrm{{{mark}}}"
+        return f"${_ascii(sign)}{digits}^{{{raised}}}$"
     if not column.numeric or text == NOTHING:
         return _latex(text)
     if found := _SCIENTIFIC.match(text):
         sign, digits, way, power = found.groups()
-        return rf"${sign}{digits}\times10^{{{'-' if way == '-' else ''}{power}}}$"
+        return rf"${_ascii(sign)}{digits}\times10^{{{'-' if way == '-' else ''}{power}}}$"
     escaped = _latex(text).replace(" ", r"\,")
-    return f"${escaped[0]}${escaped[1:]}" if escaped[:1] in ("-", "+") else escaped
+    return f"$+${escaped[1:]}" if escaped[:1] == "+" else escaped
+
+
+def _ascii(sign: str) -> str:
+    return "-" if sign == "−" else sign
 
 
 def to_table(table: Table) -> RichTable:
