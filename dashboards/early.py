@@ -16,17 +16,21 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SCRIPTS = Path(streamlit.__file__).parent / "static" / "static" / "js"
-HERE = '<script>window.__streamlit = { BACKEND_BASE_URL: new URL(".", location.href).href }</script>'
-"""Where the server is: beside the page, none of which lies deeper."""
-TABLES, CHARTS = "DataFrame", "EChartsChart"
+HERE = (
+    '<script>window.__streamlit = { BACKEND_BASE_URL: new URL(".", location.href).href, '
+    "HOST_CONFIG: { allowedOrigins: [location.origin], useExternalAuthToken: false } }</script>"
+)
+"""Where the server is: beside the page, none of which lies deeper. And what it would answer about itself: the browser
+connects at once instead of asking first."""
+TABLES, CHARTS, NEITHER = "DataFrame", "EChartsChart", ""
 NEEDED: dict[str, tuple[str, dict[str, str], str]] = {
     "": ("", {}, TABLES),
     "sweep": ("view", {"": TABLES, "Leaderboard": TABLES}, CHARTS),
     "retention": ("", {}, CHARTS),
     "ablations": ("", {}, CHARTS),
-    "trial": ("show", {"": CHARTS, "Curves": CHARTS, "Tricks": CHARTS}, TABLES),
+    "trial": ("show", {"": CHARTS, "Curves": CHARTS, "Tricks": CHARTS, "Configuration": TABLES}, NEITHER),
     "compare": ("", {}, CHARTS),
-    "export": ("", {}, TABLES),
+    "export": ("", {}, NEITHER),
 }
 """By the last part of a page's address: what in it says what is shown, its values, and what is needed for all others.
 Only what shows most of a page: all at once keep a browser from beginning."""
@@ -36,7 +40,7 @@ _IMPORT = re.compile(r'(?:from|import)\s*["`\']\./([\w.-]+\.js)["`\']')
 def files(names: Sequence[str], folder: Path = SCRIPTS) -> list[str]:
     """Return the files of the named programs, and those they cannot begin without, less what every page loads."""
     found: dict[str, None] = {}
-    waiting = [path.name for name in names for path in sorted(folder.glob(f"{name}.*.js"))]
+    waiting = [path.name for name in filter(None, names) for path in sorted(folder.glob(f"{name}.*.js"))]
     while waiting:
         name = waiting.pop()
         if name not in found and (folder / name).is_file():
@@ -69,7 +73,7 @@ class Early:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         page = (SCRIPTS.parents[1] / "index.html").read_text(encoding="utf-8")
-        self._heads = {part: head([part], page).encode() for part in (TABLES, CHARTS)}
+        self._heads = {part: head([part], page).encode() for part in (TABLES, CHARTS, NEITHER)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"").decode("latin-1")

@@ -7,6 +7,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import markup
 from palette import ALARM, SERIES
 
 _SPECIALS = ("[CLS]", "[SEP]", "[PAD]", "<s>", "</s>", "<pad>")
@@ -74,17 +75,11 @@ def said(row: Mapping[str, Any], classes: Sequence[str]) -> list[dict[str, objec
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Return what `said` returns as HTML: a page has many, and a browser takes long over many tables that scroll."""
-    cell = 'style="padding:.15rem .6rem;text-align:{side}"'
-    left, right = cell.format(side="left"), cell.format(side="right")
-    heads = [("network", left), ("class", left), ("before", right), ("after", right)]
-    rows = ["".join(f'<th scope="col" {side}>{name}</th>' for name, side in heads)]
-    for line in lines:
-        words = [(html.escape(str(line[name])), left) for name in ("network", "class")]
-        words += [(f"{line[name]:.0f} %", right) for name in ("before", "after")]
-        rows.append("".join(f"<td {side}>{text}</td>" for text, side in words))
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<table style="font-size:.9rem;border-collapse:collapse" aria-label="Probabilities">{body}</table>'
+    """Return what `said` returns as HTML."""
+    rows = [
+        [str(one["network"]), str(one["class"]), f"{one['before']:.0f} %", f"{one['after']:.0f} %"] for one in lines
+    ]
+    return markup.table(["network", "class", "before", "after"], rows, "Probabilities", [False, False, True, True])
 
 
 def flips(row: Mapping[str, Any], who: str) -> bool:

@@ -7,6 +7,7 @@ import streamlit as st
 
 import data
 import links
+import markup
 import states
 from charts.style import Chart
 from limbeck.report import Column, Table, show, to_csv, to_json, to_latex, to_markdown
@@ -15,8 +16,6 @@ from words import literal
 
 WIDTH = 280
 """Of a box to choose from, in pixels."""
-ROW, HEADER, ROWS_SHOWN = 35, 38, 16
-"""Heights in a table, in pixels, and the rows it shows before one has to scroll."""
 BADGES = {
     "running": ("running", ":material/play_arrow:", "green"),
     "complete": ("complete", ":material/check:", "blue"),
@@ -98,15 +97,16 @@ def pick_point(chart: Chart, key: str, alt: str) -> str | None:
     return chart.picked(event.selection.selected)
 
 
-def show_table(table: Table, key: str) -> None:
+def show_frame(frame: pd.DataFrame, alt: str) -> None:
+    """Show a few lines of words."""
+    st.html(markup.table(list(frame.columns), frame.astype(str).to_numpy().tolist(), alt))
+
+
+def show_table(table: Table) -> None:
     """Show a table as the downloads print it."""
-    columns = [column.key for column in table.columns]
     rows = [[_cell(value, column) for value, column in zip(row, table.columns, strict=True)] for row in table.rows]
-    sides = {column: "right" if column.numeric else "left" for column in table.columns}
-    config = {c.key: st.column_config.TextColumn(c.heading, alignment=side) for c, side in sides.items()}
-    height = HEADER + ROW * min(len(rows), ROWS_SHOWN)
-    shown = pd.DataFrame(rows, columns=columns)
-    st.dataframe(shown, key=key, hide_index=True, height=height, column_config=config, alt=table.caption)
+    heads, right = [c.heading for c in table.columns], [c.numeric for c in table.columns]
+    st.html(markup.table(heads, rows, table.caption, right))
     for note in table.notes:
         st.caption(literal(note))
 
@@ -124,7 +124,7 @@ def downloads(table: Table, name: str) -> None:
         ("CSV", "csv", to_csv, "text/csv"),
         ("JSON", "json", to_json, "application/json"),
     )
-    with st.container(horizontal=True):
+    with st.popover("Download", icon=":material/download:", key=f"{name} download"):
         for title, ending, write, mime in forms:
             st.download_button(
                 title,
@@ -133,7 +133,7 @@ def downloads(table: Table, name: str) -> None:
                 mime,
                 key=f"{name} {ending}",
                 on_click="ignore",
-                icon=":material/download:",
+                width="stretch",
             )
 
 

@@ -14,6 +14,8 @@ STATES_SHOWN = ("complete", "running", "stopped", "failed")
 PANELS_A_ROW = 3
 PANEL_HEIGHT, PANEL_GAP, PANELS_TOP = 200, 56, 40
 """Pixels: of a panel of slices, below it for its values and title, and above all for the legend."""
+FEW = 200
+"""Points up to here are drawn one by one."""
 
 
 def history(frame: pd.DataFrame, objective: str, way: str) -> Chart:
@@ -29,7 +31,7 @@ def history(frame: pd.DataFrame, objective: str, way: str) -> Chart:
         part = seen[seen["state"] == state]
         if len(part):
             tooltip = f"{{@[1]}}{told.sign}, trial number {{@[0]}}<br>{{@[2]}}, {word(state)}"
-            series.append(_points(part, ("number", column), (style.PLAIN, told), state, tooltip))
+            series.append(as_one(_points(part, ("number", column), (style.PLAIN, told), state, tooltip)))
     if len(steps):
         x = [*steps["number"].tolist(), int(frame["number"].max())]
         y = told.of([*best[steps.index], best.iloc[-1]])
@@ -49,6 +51,16 @@ def _points(
     values = [told.of(part[column]) for column, told in zip(columns, units, strict=True)]
     data = list(zip(*values, part["trial"].tolist(), strict=True))
     return style.leading(style.points(word(state), data, tooltip, style.state_mark(state)))
+
+
+def as_one(series: Option) -> Option:
+    """Return points that share a look so that thousands cost the browser as much as a few.
+
+    Each still answers to the mouse, but for the shape of its pointer. Marks of our own making cannot be drawn so.
+    """
+    if series["symbol"].startswith("path://"):
+        return series
+    return {**series, "large": True, "largeThreshold": FEW}
 
 
 def is_numeric(values: pd.Series) -> bool:
@@ -192,7 +204,7 @@ def slices(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> Chart:
                 tooltip = f"{{@[1]}}{told.sign}<br>{{@[2]}}, {word(state)}"
                 series = _points(part, ("x", column), (setting, told), state, tooltip)
                 at = {"xAxisIndex": place, "yAxisIndex": place, "z": 3 if state == "complete" else 2}
-                out["series"].append({**series, "symbolSize": 5, **at})
+                out["series"].append(as_one({**series, "symbolSize": 5, **at}))
     rows = -(-len(paths) // columns)
     return Chart(out, PANELS_TOP + rows * (PANEL_HEIGHT + PANEL_GAP))
 
@@ -237,7 +249,7 @@ def front(frame: pd.DataFrame, x: str, y: str, titles: tuple[str, str]) -> Chart
     series: list[Option] = []
     if len(rest):
         one = _points(rest, (x, y), units, "complete", tooltip)
-        series.append({**one, "name": "other trials", **style.mark(FAINT, "circle", 7)})
+        series.append(as_one({**one, "name": "other trials", **style.mark(FAINT, "circle", 7)}))
     one = _points(lead, (x, y), units, "complete", tooltip)
     joined = style.line("front", one["data"], tooltip, SERIES[0], step="end", symbol="circle", z=3)
     series.append(style.leading({**joined, "symbolSize": 10}))

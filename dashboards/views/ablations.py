@@ -9,6 +9,7 @@ import streamlit as st
 import cells
 import data
 import links
+import markup
 import states
 import widgets
 import words
@@ -74,25 +75,22 @@ def head(sweep: SweepRow, found: Ablation, section: Section) -> None:
     done = sum(row.n_seeds for row in rows)
     planned = done + sum(len(row.missing_seeds) for row in rows)
     reference = next(row for row in rows if row.cell == found.reference)
-    with st.container(horizontal=True):
-        st.metric("Configurations", f"{len(rows)}", border=True)
-        st.metric("Runs", f"{done} of {planned}", border=True)
-        st.metric("Test examples", f"{section.examples:,}" if section.examples else "–", border=True)
-        st.metric(f"Reference {words.literal(section.measure)}", words.percent(reference.mean), border=True)
-        power = section.power
-        if power is not None and power.difference is not None:
-            st.metric(
-                "Smallest difference found",
-                f"{100 * power.difference:.1f} points",
-                border=True,
-                help=f"True differences of this size are found with a chance of {100 * power.power:.0f} % at α = "
-                f"{power.alpha:g}, adjusted for {power.comparisons} comparisons, with the noise seen here.",
-            )
+    told = [
+        ("Configurations", f"{len(rows)}"),
+        ("Runs", f"{done} of {planned}"),
+        ("Test examples", f"{section.examples:,}" if section.examples else "–"),
+        (f"Reference {section.measure}", words.percent(reference.mean)),
+    ]
+    power = section.power
+    if power is not None and power.difference is not None:
+        # What it holds for stands below the table.
+        told.append(("Smallest difference found", f"{100 * power.difference:.1f} points"))
+    markup.numbers(told)
     gaps = missing(section)
     if gaps:
         why = "are still to come" if sweep.state == "running" else "failed or were never run"
-        told = f"Runs that {why}; nothing is filled in for them. " + "; ".join(gaps)
-        st.warning(told, icon=":material/grid_off:")
+        lost = f"Runs that {why}; nothing is filled in for them. " + "; ".join(gaps)
+        st.warning(lost, icon=":material/grid_off:")
     if section.examples is None and section.task != ALL_TASKS:
         st.info("Scored by one number a run: intervals hold for new seeds only, on this very test set.")
 
@@ -107,14 +105,14 @@ def show_section(sweep: SweepRow, found: Ablation, section: Section, name: str) 
         terms = forest.effects([term_line(row) for row in section.effects], f"effect, {unit}")
         widgets.show_chart(terms, "terms", "Effects with their intervals")
         for table in effects_tables(alone):
-            widgets.show_table(table, "terms table")
+            widgets.show_table(table)
             widgets.downloads(table, f"{name}-effects")
     st.subheader(f"Every configuration against {words.literal(found.reference)}", anchor=False)
     lines = [effect_line(line.row) for line in section.lines if line.row.cell != found.reference]
     title = f"difference to {found.reference}, {unit}"
     widgets.show_chart(forest.effects(lines, title), "forest", "Differences with their intervals")
     for table in cells_tables(alone):
-        widgets.show_table(table, "cells table")
+        widgets.show_table(table)
         widgets.downloads(table, name)
 
 

@@ -9,6 +9,7 @@ import contest
 import data
 import leaderboard
 import links
+import markup
 import settings
 import states
 import widgets
@@ -22,7 +23,7 @@ WHOLE, ALONE = "All seeds of these configurations", "These trials alone"
 BEST = ""
 """Stands for the best trial of a sweep, whichever that is."""
 MOST = 8
-OFFERED = 40
+OFFERED = 10
 SWEEPS_OFFERED = 20
 
 
@@ -123,13 +124,13 @@ def show_differences(contenders: list[contest.Contender], reference: str, split:
     title = "difference in retention, percentage points"
     widgets.show_chart(forest.effects(lines, title), "differences", "Differences with intervals")
     table = contest.differences_table(rows, reference, split, by_example)
-    widgets.show_table(table, "differences table")
+    widgets.show_table(table)
     widgets.downloads(table, f"comparison-{split}")
     tests = contest.mcnemar_tests(contenders, reference)
     if tests:
         columns = ["student", "right where the other is wrong", "wrong where the other is right", "p (McNemar)"]
-        shown = [(name, t.only_first, t.only_second, words.p_value(t.p)) for name, t in tests.items()]
-        st.dataframe(pd.DataFrame(shown, columns=columns), hide_index=True, key="mcnemar", alt="McNemar's test")
+        shown = [(n, f"{t.only_first:,}", f"{t.only_second:,}", words.p_value(t.p)) for n, t in tests.items()]
+        st.html(markup.table(columns, shown, "McNemar's test", [False, True, True, True]))
         st.caption("Single students: this says whether these two differ, not whether their configurations do.")
 
 
@@ -156,7 +157,7 @@ def page() -> None:
     if differing.empty:
         st.caption("None." if len(trials) > 1 else "Choose a second trial.")
     else:
-        st.dataframe(differing, hide_index=True, key="settings", alt="Settings that differ")
+        widgets.show_frame(differing, "Settings that differ")
     st.subheader("Curves", anchor=False)
     overlaid(sweeps, trials)
     st.subheader("Do the results differ?", anchor=False)

@@ -11,6 +11,7 @@ import data
 import exporter
 import leaderboard
 import links
+import markup
 import parcel
 import states
 import widgets
@@ -56,16 +57,17 @@ def command(sweep: SweepRow, trial: TrialRow, form: str) -> str:
 
 
 def head(trial: TrialRow) -> None:
-    with st.container(horizontal=True):
-        st.metric("Test retention", words.percent(trial.retention), border=True)
-        st.metric("Parameters", words.count(trial.parameters), border=True)
-        without = trial.metrics.get("parameters_non_embedding")
-        st.metric("Without embeddings", words.count(without), border=True)
-        teacher = trial.metrics.get("teacher/parameters")
-        if teacher and trial.parameters:
-            st.metric("Share of the teacher's size", words.percent(trial.parameters / teacher), border=True)
-        if "latency_ms" in trial.metrics:
-            st.metric("Latency", f"{trial.metrics['latency_ms']:.1f} ms", border=True)
+    told = [
+        ("Test retention", words.percent(trial.retention)),
+        ("Parameters", words.count(trial.parameters)),
+        ("Without embeddings", words.count(trial.metrics.get("parameters_non_embedding"))),
+    ]
+    teacher = trial.metrics.get("teacher/parameters")
+    if teacher and trial.parameters:
+        told.append(("Share of the teacher's size", words.percent(trial.parameters / teacher)))
+    if "latency_ms" in trial.metrics:
+        told.append(("Latency", f"{trial.metrics['latency_ms']:.1f} ms"))
+    markup.numbers(told)
 
 
 def take_away(sweep: SweepRow, trial: TrialRow) -> None:
@@ -92,9 +94,7 @@ def take_away(sweep: SweepRow, trial: TrialRow) -> None:
             key="zip",
         )
         files = [(path.name, words.size(path.stat().st_size)) for path in found.files]
-        st.dataframe(
-            pd.DataFrame(files, columns=["file", "size"]), hide_index=True, key="files", width="content", alt="Files"
-        )
+        st.html(markup.table(["file", "size"], files, "Files", [False, True]))
     else:
         converted(exporter.Wanted(data.database(), sweep.name, trial.trial, form), f"{name}-{form}")
     st.subheader("From a terminal", anchor=False)
@@ -136,11 +136,11 @@ def converted(wanted: exporter.Wanted, name: str) -> None:
                 on_click="ignore",
                 key="converted zip",
             )
-            st.code(made.said, language=None, wrap_lines=True)
+            copyable.show(made.said, "words of the export")
         else:
             if made.state == "failed":
                 st.error("The export failed. It said:", icon=":material/error:")
-                st.code(made.said, language=None, wrap_lines=True)
+                copyable.show(made.said, "words of the export")
             title = f"Prepare {exporter.FORMATS[wanted.form]}"
             if st.button(title, type="primary", icon=":material/build:", key="prepare"):
                 exports().start(wanted)

@@ -10,6 +10,7 @@ import streamlit as st
 import copyable
 import data
 import links
+import markup
 import states
 import words
 from limbeck.store import SweepRow
@@ -52,13 +53,16 @@ def totals(sweeps: list[SweepRow], now: float) -> None:
     found = [data.cost_and_retention(sweep) for sweep in sweeps]
     spent = sum(seconds for seconds, _ in found)
     best = max((kept for _, kept in found if kept is not None), default=None)
-    with st.container(horizontal=True):
-        st.metric("Sweeps running", f"{len(running)} of {len(sweeps)}", border=True)
-        st.metric("Trials running", f"{sum(s.counts.get('running', 0) for s in running):,}", border=True)
-        st.metric("Trials finished", f"{sum(s.finished for s in sweeps):,}", border=True)
-        st.metric("Trials failed", f"{sum(s.failed for s in sweeps):,}", border=True)
-        st.metric("Best test retention", words.percent(best), border=True)
-        st.metric("Training time", words.duration(spent or None), border=True)
+    markup.numbers(
+        [
+            ("Sweeps running", f"{len(running)} of {len(sweeps)}"),
+            ("Trials running", f"{sum(s.counts.get('running', 0) for s in running):,}"),
+            ("Trials finished", f"{sum(s.finished for s in sweeps):,}"),
+            ("Trials failed", f"{sum(s.failed for s in sweeps):,}"),
+            ("Best test retention", words.percent(best)),
+            ("Training time", words.duration(spent or None)),
+        ]
+    )
 
 
 def table(sweeps: list[SweepRow], now: float) -> None:

@@ -10,6 +10,7 @@ import data
 import importance
 import leaderboard
 import links
+import markup
 import states
 import widgets
 import words
@@ -20,20 +21,23 @@ from limbeck.store import SweepRow
 REFRESH_SECONDS = 5.0
 BEST, OTHERS = 5, 120
 AXES_MOST = 9
-LINES_MOST = 800
+LINES_MOST = 400
 
 
 def head(sweep: SweepRow) -> None:
     """State and numbers of the sweep."""
     frame = data.frame(sweep)
     name = next(iter(sweep.objectives), "retention")
-    with st.container(horizontal=True):
-        st.metric("Finished", f"{sweep.finished:,} of {sweep.trials:,}", border=True)
-        st.metric("Running", f"{sweep.counts.get('running', 0):,}", border=True)
-        st.metric("Stopped early", f"{sweep.counts.get('stopped', 0):,}", border=True)
-        st.metric("Failed", f"{sweep.failed:,}", border=True)
-        st.metric(f"Best {words.literal(words.metric_title(name))}", words.number(sweep.best, name), border=True)
-        st.metric("Training time", words.duration(float(frame["seconds"].sum()) or None), border=True)
+    markup.numbers(
+        [
+            ("Finished", f"{sweep.finished:,} of {sweep.trials:,}"),
+            ("Running", f"{sweep.counts.get('running', 0):,}"),
+            ("Stopped early", f"{sweep.counts.get('stopped', 0):,}"),
+            ("Failed", f"{sweep.failed:,}"),
+            (f"Best {words.metric_title(name)}", words.number(sweep.best, name)),
+            ("Training time", words.duration(float(frame["seconds"].sum()) or None)),
+        ]
+    )
     with st.container(horizontal=True, vertical_alignment="center"):
         widgets.badge("silent" if data.silent(sweep, time.time()) else sweep.state)
         facts = [sweep.kind, f"on {words.literal(sweep.task)}", f"begun {words.moment(sweep.created)}"]
@@ -131,7 +135,7 @@ def slices_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
         return
     kept, remark = thinned(leaderboard.ranked(frame, sweep.objectives), POINTS_MOST // 2)
     chart(search.slices(kept, paths, name), sweep, "slices", f"{name} over every varied setting")
-    st.caption(remark)
+    st.caption("A point leads to its trial. " + remark)
 
 
 def importance_view(sweep: SweepRow, frame: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 import data
 import leaderboard
 import links
+import markup
 import parcel
 import settings
 import states
@@ -56,15 +57,19 @@ def pick_trial(sweep: SweepRow) -> str | None:
 
 def head(sweep: SweepRow, trial: TrialRow) -> None:
     """The trial in numbers."""
-    with st.container(horizontal=True):
-        for name in sweep.objectives:
-            title = words.literal(words.sentence(words.metric_title(name)))
-            st.metric(title, words.number(trial.objective.get(name), name), border=True)
-        st.metric("Test retention", words.percent(trial.retention), border=True)
-        share = trial.updates / trial.updates_total if trial.updates_total else 0
-        st.metric("Updates", f"{trial.updates:,} of {trial.updates_total:,}" if share else "–", border=True)
-        st.metric("Training time", words.duration(trial.seconds or None), border=True)
-        st.metric("Parameters", words.count(trial.parameters), border=True)
+    begun = trial.updates and trial.updates_total
+    markup.numbers(
+        [
+            *(
+                (words.sentence(words.metric_title(name)), words.number(trial.objective.get(name), name))
+                for name in sweep.objectives
+            ),
+            ("Test retention", words.percent(trial.retention)),
+            ("Updates", f"{trial.updates:,} of {trial.updates_total:,}" if begun else "–"),
+            ("Training time", words.duration(trial.seconds or None)),
+            ("Parameters", words.count(trial.parameters)),
+        ]
+    )
     with st.container(horizontal=True, vertical_alignment="center"):
         widgets.badge(trial.state)
         facts = [f"seed {trial.seed}", f"number {trial.number}", f"configuration {words.literal(trial.cell)}"]
@@ -119,7 +124,7 @@ def configuration_view(sweep: SweepRow, trial: TrialRow) -> None:
     if changed.empty:
         st.caption("Nothing: this is the base trial.")
     else:
-        st.dataframe(changed, hide_index=True, key="difference", alt="Settings that differ from the base")
+        widgets.show_frame(changed, "Settings that differ from the base")
     st.markdown("**All settings**")
     st.dataframe(settings.complete(sweep, trial), hide_index=True, key="all settings", height=420, alt="All settings")
     plan = st.expander("The plan", key="plan", on_change="rerun")
@@ -142,18 +147,16 @@ def resources_view(sweep: SweepRow, trial: TrialRow) -> None:
         "ended": words.moment(trial.finished),
         "folder": trial.folder or "–",
     }
-    st.dataframe(pd.DataFrame(facts.items(), columns=["", "value"]), hide_index=True, key="resources", alt="Resources")
+    st.html(markup.table(["", "value"], list(facts.items()), "Resources"))
     final = parcel.tests_of(m)
     if final:
         st.markdown("**Test sets**, read once when the trial ended")
         columns = ["test set", "measure", "student", "teacher"]
-        sides = {name: st.column_config.TextColumn(name, alignment="right") for name in columns[2:]}
-        shown = pd.DataFrame(final, columns=columns)
-        st.dataframe(shown, hide_index=True, key="final", column_config=sides, alt="Test metrics")
+        st.html(markup.table(columns, final, "Test metrics", [False, False, True, True]))
     st.markdown("**Checkpoints**")
     found = checkpoints(trial)
     if found:
-        st.dataframe(pd.DataFrame(found), hide_index=True, key="checkpoints", alt="Checkpoints")
+        widgets.show_frame(pd.DataFrame(found), "Checkpoints")
     else:
         st.caption("None on this machine: a trial removes them when it ends, and its folder may be elsewhere.")
 

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 # Streamlit puts the folder of the app there.
@@ -89,6 +92,25 @@ def said(app: AppTest) -> str:
     kinds = ("title", "header", "subheader", "markdown", "caption", "warning", "error", "info", "code")
     words = [str(element.value) for kind in kinds for element in getattr(app, kind)]
     return "\n".join([*words, *copyable(app)])
+
+
+def numbers(app: AppTest) -> dict[str, str]:
+    """The numbers a page begins with, by their names."""
+    return dict(re.findall(r"<dt[^>]*>(.*?)</dt><dd[^>]*>(.*?)</dd>", "".join(_markup(app))))
+
+
+def tables(app: AppTest) -> list[pd.DataFrame]:
+    """The tables of a page that do not sort, as the words in them."""
+    found = []
+    for text in filter(lambda text: "<table" in text, _markup(app)):
+        lines = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in re.findall(r"<tr>(.*?)</tr>", text)]
+        first, *rest = [[unescape(cell) for cell in line] for line in lines]
+        found.append(pd.DataFrame(rest, columns=first))
+    return found
+
+
+def _markup(app: AppTest) -> list[str]:
+    return [element.proto.body for element in app.get("html")]
 
 
 def copyable(app: AppTest) -> list[str]:

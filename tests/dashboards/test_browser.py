@@ -19,7 +19,7 @@ from .trained import SWEEP, TRIAL, add_trained
 
 pytestmark = needs_browser
 WIDE, NARROW = {"width": 1440, "height": 1000}, {"width": 768, "height": 900}
-REMEMBER = "window.kept = [...document.querySelectorAll('[data-testid=stMetric], [data-testid=stDataFrame] canvas')]"
+REMEMBER = "window.kept = [...document.querySelectorAll('[data-testid=stHtml], [data-testid=stDataFrame] canvas')]"
 BLUE = """canvas => {
     const {width, height} = canvas, {data} = canvas.getContext('2d').getImageData(0, 0, width, height)
     const blue = (x, y) => { const i = 4 * (y * width + x); return data[i + 3] > 150 && data[i + 2] - data[i] > 60 }
@@ -214,7 +214,7 @@ def test_a_running_sweep_moves_and_what_was_typed_stays(page: Any, site: str, ho
     box = page.get_by_role("textbox", name="Filter")
     box.fill("layers >= 1")
     box.press("Enter")
-    running = page.get_by_test_id("stMetric").filter(has_text="Running")
+    running = page.locator("dl > div").filter(has_text="Running")
     running.get_by_text("2", exact=True).wait_for()
     settled(page)
     page.evaluate(REMEMBER)

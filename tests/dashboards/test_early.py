@@ -40,7 +40,7 @@ def ask(path: str, method: str = "GET", query: bytes = b"") -> tuple[dict[bytes,
     return dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
 
 
-@pytest.mark.parametrize("path", ["/", "/sweep", "/behind/a/proxy/export"])
+@pytest.mark.parametrize("path", ["/", "/sweep", "/behind/a/proxy/sweep"])
 def test_a_page_says_where_the_server_is_and_what_to_fetch(path: str) -> None:
     headers, body = ask(path)
     assert early.HERE.encode() in body
@@ -58,7 +58,8 @@ def test_only_what_shows_most_of_a_page_is_fetched() -> None:
         _, body = ask("/sweep", query=query)
         assert part in body
         assert not (b"DataFrame." in body and b"EChartsChart." in body)
-    assert early.needed("/trial", "show=Log") == early.TABLES
+    assert early.needed("/trial", "show=Configuration") == early.TABLES
+    assert early.needed("/trial", "show=Log") == early.NEITHER
     assert early.needed("/trial", "") == early.CHARTS
     assert early.needed("/static/js/sweep.js", "") is None
 

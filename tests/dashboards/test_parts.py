@@ -17,6 +17,7 @@ import data
 import filters
 import importance
 import leaderboard
+import markup
 import palette
 import parcel
 import plan_text
@@ -163,6 +164,20 @@ def test_probabilities_before_and_after() -> None:
     assert ">93 %<" in shown and ">7 %<" in shown
     assert tricks.flips(row, "teacher")
     assert not tricks.flips(row, "student")
+
+
+def test_markup_holds_no_markup_from_data() -> None:
+    hostile = "<img src=x onerror='a()'>"
+    shown = markup.table([hostile, "p"], [[hostile, "0.01"]], f'"{hostile}', [False, True])
+    assert "<img" not in shown and shown.count("&lt;img") == 3
+    assert 'text-align:right">0.01</td>' in shown
+
+
+def test_points_drawn_as_one_keep_their_marks() -> None:
+    circles = search.as_one({"type": "scatter", "symbol": "circle"})
+    assert circles["large"]
+    crosses = {"type": "scatter", "symbol": palette.CROSS}
+    assert search.as_one(crosses) == crosses, "a path cannot be drawn so"
 
 
 def test_the_plan_is_read_strictly_and_nonsense_is_nothing() -> None:

@@ -15,7 +15,7 @@ import pytest
 import sign_in
 
 from .browsing import needs_browser, served
-from .conftest import Open, said
+from .conftest import Open, numbers, said
 from .test_command import free_port
 
 pytestmark = needs_browser
@@ -152,4 +152,4 @@ def test_a_missing_package_lets_nobody_in(at_demo: Path, open_page: Open, monkey
     monkeypatch.setattr(sign_in, "find_spec", lambda name: None)
     app = open_page()
     assert "pip install 'streamlit[auth]'" in said(app)
-    assert app.metric == []
+    assert numbers(app) == {}

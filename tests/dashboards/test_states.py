@@ -11,7 +11,7 @@ import pytest
 
 from limbeck.store import NewSweep, NewTrial, open_store
 
-from .conftest import Open, copyable, run, said
+from .conftest import Open, copyable, numbers, run, said
 from .demo import build
 
 PAGES = ["overview", "sweep", "trial"]
@@ -135,7 +135,7 @@ def test_a_sweep_killed_while_it_wrote(file: Path, open_page: Open) -> None:
     before, left = prints(file.parent), log.read_bytes()
     assert left, "the writer had no time to tidy up"
     app = open_page("trial", sweep="kd", trial="t0")
-    assert "20 of 100" in [metric.value for metric in app.metric]
+    assert numbers(app)["Updates"] == "20 of 100"
     app = open_page("sweep", sweep="kd")
     assert "1 of 1 trials" in said(app)
     assert (prints(file.parent), log.read_bytes()) == (before, left)

@@ -12,16 +12,12 @@ from limbeck.analysis.ablation import Question, ablation
 from limbeck.analysis.words import p_value
 from limbeck.store import Outcome, open_reader, open_store
 
-from .conftest import Open, run, said
+from .conftest import Open, numbers, run, said, tables
 from .demo import HOSTILE
 
 PAGES = ["overview", "sweep", "retention", "ablations", "trial", "compare", "export"]
 VIEWS = ["Leaderboard", "Curves", "History", "Parallel", "Slices", "Importance", "Front"]
 SHOWS = ["Curves", "Tricks", "Configuration", "Resources", "Log"]
-
-
-def numbers(app: AppTest) -> dict[str, str]:
-    return {metric.label: metric.value for metric in app.metric}
 
 
 def address(app: AppTest, name: str) -> list[str]:
@@ -151,11 +147,11 @@ def test_a_trial_tells_how_it_differs_from_the_base(at_demo: Path, open_page: Op
     with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
         trial = reader.trials("mate", states=["complete"])[0]
     app = open_page("trial", sweep="mate", trial=trial.trial, show="Configuration")
-    changed = app.dataframe[0].value.set_index("setting")
+    changed = tables(app)[0].set_index("setting")
     assert changed.at["student.layers", "base"] == "3"
     assert changed.at["student.layers", "this trial"] == str(trial.values["student.layers"])
     assert changed.at["method.divergence", "base"] == "default"
-    every = app.dataframe[1].value.set_index("setting")
+    every = app.dataframe[0].value.set_index("setting")
     assert every.at["student.layers", "from"] == "varied"
     assert every.at["teacher.base", "from"] == "plan"
     assert every.at["training.precision", "from"] == "default"
@@ -222,14 +218,14 @@ def test_ablations_tell_effects_power_and_what_is_missing(at_demo: Path, open_pa
     assert shown["Runs"] == "28 of 30"
     assert shown["Test examples"] == "1,200"
     assert "Runs that failed or were never run" in said(app)
-    table = app.dataframe[0].value.set_index("cell")
+    table = tables(app)[0].set_index("configuration")
     assert table.at["masking rate", "seeds"] == "4 of 5"
-    assert re.fullmatch(r"−\d\.\d \*+", table.at["clean distillation", "difference"])
-    assert table.at["reference", "p_adjusted"] == "–"
+    assert re.fullmatch(r"−\d\.\d \*+", table.at["clean distillation", "difference (points)"])
+    assert table.at["reference", "adjusted p"] == "–"
     with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
         same = ablation(reader, "mate-ablation", np.random.default_rng(0))
     told = {line.row.cell: p_value(line.row.p_adjusted) for line in same.sections[0].lines}
-    assert table["p_adjusted"].to_dict() == {cell: p or "–" for cell, p in told.items()}, "as the command line has it"
+    assert table["adjusted p"].to_dict() == {cell: p or "–" for cell, p in told.items()}, "as the command line has it"
     names = [button.label for button in app.get("download_button")]
     assert names == ["LaTeX", "Markdown", "CSV", "JSON"]
 
@@ -241,14 +237,14 @@ def test_the_reference_of_an_ablation_is_chosen_and_stands_in_the_address(at_dem
     app.selectbox(key="choose reference").set_value("adversary")
     run(app)
     assert address(app, "reference") == ["adversary"]
-    table = app.dataframe[0].value.set_index("cell")
-    assert table.at["adversary", "p_adjusted"] == "–"
+    table = tables(app)[0].set_index("configuration")
+    assert table.at["adversary", "adjusted p"] == "–"
     with open_reader(f"sqlite:///{at_demo / 'limbeck.db'}") as reader:
         same = ablation(reader, "mate-ablation", np.random.default_rng(0), Question(reference="adversary"))
     told = {line.row.cell: p_value(line.row.p_adjusted) or "–" for line in same.sections[0].lines}
-    assert table["p_adjusted"].to_dict() == told, "as `limbeck ablation --reference adversary` has it"
+    assert table["adjusted p"].to_dict() == told, "as `limbeck ablation --reference adversary` has it"
     linked = open_page("ablations", sweep="mate-ablation", reference="adversary")
-    assert linked.dataframe[0].value.equals(app.dataframe[0].value)
+    assert tables(linked)[0].equals(tables(app)[0])
     app.selectbox(key="choose sweep").set_value("factors")
     run(app)
     assert address(app, "reference") == [], "the old sweep's reference is not the new one's"
@@ -261,17 +257,17 @@ def test_the_reference_of_an_ablation_is_chosen_and_stands_in_the_address(at_dem
 def test_a_grid_is_compared_once_its_reference_is_named(at_demo: Path, open_page: Open) -> None:
     app = open_page("ablations", sweep="sizes")
     assert "Choose above what the other configurations are measured against" in said(app)
-    assert len(app.dataframe) == 0
+    assert tables(app) == []
     app.selectbox(key="choose reference").set_value("student.layers=4 method.name=kd")
     run(app)
-    assert len(app.dataframe[0].value) == 12
+    assert len(tables(app)[0]) == 12
 
 
 def test_a_factorial_ablation_has_main_effects_and_interactions(at_demo: Path, open_page: Open) -> None:
     app = open_page("ablations", sweep="factors")
-    table = app.dataframe[0].value.set_index("term")
+    table = tables(app)[0].set_index("effect of")
     assert list(table.index) == ["adversary", "clean", "gold", "adversary × clean", "adversary × gold", "clean × gold"]
-    assert table.at["clean", "estimate"].endswith("*")
+    assert table.at["clean", "effect (points)"].endswith("*")
 
 
 def test_compare_tells_settings_and_tests_trials_of_two_sweeps(at_demo: Path, open_page: Open) -> None:
@@ -280,14 +276,14 @@ def test_compare_tells_settings_and_tests_trials_of_two_sweeps(at_demo: Path, op
     first = next(r for r in rows if r.cell == "student.layers=1 method.name=kd")
     second = next(r for r in rows if r.cell == "student.layers=4 method.name=kd")
     app = open_page("compare", trials=[f"sizes/{first.trial}", f"sizes/{second.trial}"])
-    settings = app.dataframe[0].value
+    settings = tables(app)[0]
     assert settings["setting"].tolist() == ["student.layers"]
     assert app.multiselect[0].value == [f"sizes/{first.trial}", f"sizes/{second.trial}"]
-    table = app.dataframe[1].value.set_index("cell")
-    assert table.at["sizes: student.layers=4 method.name=kd", "difference"].endswith("*")
+    table = tables(app)[1].set_index("configuration")
+    assert table.at["sizes: student.layers=4 method.name=kd", "difference (points)"].endswith("*")
     app.get("button_group")[-1].set_value("These trials alone")
     run(app)
-    assert "p (McNemar)" in app.dataframe[2].value.columns
+    assert "p (McNemar)" in tables(app)[2].columns
 
 
 def test_export_offers_the_command_and_says_where_the_student_is_not(at_demo: Path, open_page: Open) -> None:
