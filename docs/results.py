@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -64,11 +65,11 @@ def table(frame: pd.DataFrame, methods: list[str]) -> str:
     )
 
 
-def filled(page: str, sweep: str, table: str, tested: Callable[[str], str]) -> str:
+def filled(page: str, sweep: str, table: Callable[[], str], tested: Callable[[str], str]) -> str:
     """The page with a sweep's marked parts replaced: `table`, or what `tested` says of a split."""
 
     def part(found: re.Match[str]) -> str:
-        return f"{found[1]}{tested(found[2]) if found[2] else table}\n{found[3]}"
+        return f"{found[1]}{tested(found[2]) if found[2] else table()}\n{found[3]}"
 
     pattern = rf"(<!-- results {re.escape(sweep)}(?: (\w+))? -->\n).*?(<!-- end -->)"
     return re.sub(pattern, part, page, flags=re.DOTALL)
@@ -89,7 +90,8 @@ def main(options: argparse.Namespace) -> None:
     for path in (DOCS / "results.md", *sorted((DOCS / "methods").glob("*.md"))):
         page, own = path.read_text(), [] if path.stem in CONTROLS else [path.stem]
         methods = [*CONTROLS, *own] if path.parent.name == "methods" else list(order)
-        new = filled(page, options.sweep, table(frame, [name for name in methods if name in order]), tested)
+        there = [name for name in methods if name in order]
+        new = filled(page, options.sweep, partial(table, frame, there), tested)
         if new != page:
             path.write_text(new)
             print(path)
