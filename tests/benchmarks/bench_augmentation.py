@@ -82,7 +82,7 @@ class Bench:
         order = np.argsort(self.rows.split.lengths, kind="stable")
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            yield self.rows.read(rows), RowNoise(0, start, range(len(rows)), self.rows.device)
+            yield self.rows.read(rows), RowNoise(0, start, range(len(rows)))
 
     def within(self) -> Any:
         """The precision that training takes."""

@@ -24,7 +24,7 @@ from torch import Tensor, multiprocessing
 
 from limbeck.cluster.averaging import average
 from limbeck.encoding import Order
-from limbeck.memory import keep_freed
+from limbeck.memory import few_kernels, keep_freed
 from limbeck.methods.base import STUDENT
 from limbeck.methods.mate import GENERATOR
 
@@ -63,6 +63,7 @@ WAYS: dict[str, Average] = {"nothing averaged": nothing, "one by one": plainly, 
 def worker(rank: int, options: argparse.Namespace, size: int, port: int, told: Any) -> None:
     """Take steps beside the others in every way; the first tells the median seconds of each."""
     torch.set_num_threads(1)
+    few_kernels()
     keep_freed()
     cuda = options.device == "cuda"
     device = torch.device(f"cuda:{rank}" if cuda else "cpu")

@@ -43,7 +43,7 @@ def batch_of(setting: Setting, number: int) -> tuple[Batch, RowNoise]:
 
 def noise_of(setting: Setting, number: int, rows: int) -> RowNoise:
     """The noise of a step, from its start."""
-    return RowNoise(derived_seed(0, "noise"), number, range(rows), setting.reader.device)
+    return RowNoise(derived_seed(0, "noise"), number, range(rows))
 
 
 class Product:
@@ -161,10 +161,11 @@ def difference(setting: Setting, number: int, phase: str) -> float:
     places = F.pad(masked.hidden, (0, WIDE - masked.hidden.shape[1]), value=False)
     if phase == STUDENT:
         # Noise under which the published form's Gumbel-max draw is the token that was drawn here.
-        tokens = sample(score_hidden(ours.generator, masked, batch), again.uniform_each(masked.counts))
+        uniform = again.uniform_each(masked.counts).to(setting.reader.device)
+        tokens = sample(score_hidden(ours.generator, masked, batch), uniform)
         gumbel[places] = 1e4 * F.one_hot(tokens, words).float()
     else:
-        gumbel[places] = again.gumbel(masked.counts, words)
+        gumbel[places] = again.gumbel(masked.counts, words, setting.reader.device)
     expected = theirs.loss(batch, masked, gumbel, phase)
     return float((loss - expected).abs() / expected.abs())
 
@@ -180,8 +181,8 @@ class Work:
     def of(cls, setting: Setting, number: int) -> "Work":
         """Count step `number`."""
         batch, noise = batch_of(setting, number)
-        hidden = mask_tokens(batch, CONFIG.mask_rate, setting.vocabulary.mask or 0, noise).hidden.sum(1)
-        lengths, one = batch.attention_mask.sum(1).double(), torch.ones(len(batch)).double()
+        hidden = mask_tokens(batch, CONFIG.mask_rate, setting.vocabulary.mask or 0, noise).hidden.sum(1).cpu()
+        lengths, one = batch.attention_mask.sum(1).double().cpu(), torch.ones(len(batch)).double()
         teacher, generator = setting.teacher.facts, facts_of(setting.generator.model.config)
         student = setting.student().facts
         reading = {
