@@ -213,6 +213,16 @@ def test_several_processes_may_make_the_database_at_once(url: str) -> None:
     assert open_reader(url).sweeps() == []
 
 
+def test_a_new_store_waits_for_another_that_is_being_made(url: str, file: Path) -> None:
+    with sqlite3.connect(file, check_same_thread=False, isolation_level=None) as maker:
+        maker.execute("BEGIN IMMEDIATE")
+        ending = threading.Timer(0.3, maker.execute, ["COMMIT"])
+        ending.start()
+        open_store(url).close()
+        ending.join()
+    maker.close()
+
+
 def test_it_shares_the_database_with_other_tables(url: str, file: Path) -> None:
     with sqlite3.connect(file) as connection:
         connection.execute("CREATE TABLE studies (study_id INTEGER)")

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -67,7 +68,7 @@ def writing_engine(address: Address, timeout_seconds: float) -> Engine:
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(file, timeout=timeout_seconds, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(connection, timeout_seconds)
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA journal_size_limit=67108864")
             connection.execute("PRAGMA cache_size=-65536")
@@ -82,6 +83,19 @@ def writing_engine(address: Address, timeout_seconds: float) -> Engine:
     # IMMEDIATE: a transaction that reads first and writes later could otherwise fail in the middle, without waiting.
     _begin_with(engine, "BEGIN IMMEDIATE")
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection, timeout_seconds: float) -> None:
+    """Switch a database to WAL. SQLite itself does not wait where two processes switch a new one at the same time."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def reading_engine(address: Address, timeout_seconds: float) -> Engine:
