@@ -149,6 +149,8 @@ def test_validate_counts_and_admits_that_nothing_was_measured(run: Run, plan: st
     assert "trials  40: 20 configurations x 2 (seeds 0, 1)" in out
     assert "method.temperature: 1, 2" in out
     assert "no measurement yet" in out
+    _, out, _ = run("validate", plan, "--set", "training.seconds=30", "--set", "training.updates=100000")
+    assert "about 30 s of training, one trial after another (30 s each, as the plan says)" in out
 
 
 def test_validate_estimates_from_what_was_measured(run: Run, plan: str, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from limbeck.analysis.estimate import Estimate, Planned, estimate
+from limbeck.analysis.estimate import Estimate, Planned, complete_trials, estimate
 from stored_results import Results
 
 
@@ -54,4 +54,4 @@ def results(tmp_path: Path) -> Results:
     ],
 )
 def test_the_likest_trials_count(results: Results, planned: list[Planned], expected: Estimate | None) -> None:
-    assert estimate(results.reader(), planned) == expected
+    assert estimate(complete_trials(results.reader()), planned) == expected

@@ -121,7 +121,7 @@ def test_the_tables(results: Results) -> None:
     ablation_of(results, {"reference": (38, 38)}, spec=MATE)
     ablation_of(results, {"plain": (32, 32, 32)}, spec=FINETUNE)
     found = measure(results)
-    table, classes = retention_tables(found)
+    table, others, classes = retention_tables(found)
     assert table.caption == (
         "parts on movies (test); teacher's accuracy 90.0 %; n = 3 seeds × 40 test examples; 95 % bootstrap intervals "
         "over seeds and examples."
@@ -139,9 +139,14 @@ def test_the_tables(results: Results) -> None:
     assert [column.heading for column in classes.columns] == ["configuration", "class 0", "class 1"]
     low, high = (100 * raw[0][f"class_0_{end}"] for end in ("low", "high"))
     assert classes.rows[0][1] == f"{100 * raw[0]['class_0']:.1f} ({low:.1f} to {high:.1f})"
+    assert [column.heading for column in others.columns[1:]] == ["gap closed, %", "agreement, %", "KL", "ECE, %"]
+    low, high = (100 * raw[0][f"agreement_{end}"] for end in ("low", "high"))
+    assert others.rows[0][2] == f"{100 * raw[0]['agreement']:.1f} ({low:.1f} to {high:.1f})"
+    assert others.rows[0][3] == f"{raw[0]['kl']:.3f} ({raw[0]['kl_low']:.3f} to {raw[0]['kl_high']:.3f})"
+    assert others.rows[1][1] is None, "no gap between fine-tuning and itself"
     results.store.add_notes("parts", {class_names("movies-1"): ["negative", "positive"]})
     named = measure(results)
-    assert [column.heading for column in retention_tables(named)[1].columns][1:] == ["negative", "positive"]
+    assert [column.heading for column in retention_tables(named)[2].columns][1:] == ["negative", "positive"]
     assert raw_retention(named).rows[0][8] == ["negative", "positive"]
     assert raw[0]["class_0_low"] <= raw[0]["class_0"] <= raw[0]["class_0_high"]
 
@@ -149,7 +154,7 @@ def test_the_tables(results: Results) -> None:
 def test_more_classes_than_configurations_are_rows(results: Results) -> None:
     results.sweep()
     ablation_of(results, {"reference": (38, 38)})
-    classes = retention_tables(measure(results))[1]
+    classes = retention_tables(measure(results))[2]
     assert [column.heading for column in classes.columns] == ["class", "reference"]
     assert [row[0] for row in classes.rows] == ["class 0", "class 1"]
     assert "over seeds and examples" in classes.caption

@@ -1,7 +1,7 @@
 """How long a plan will train, going by trials that have ended."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -36,19 +36,24 @@ class Estimate:
     """Trials it goes by."""
 
 
-def estimate(reader: Reader, planned: Sequence[Planned]) -> Estimate | None:
-    """Return what `planned` trials will take by complete ones most like them; None where nothing is known of any.
+def complete_trials(reader: Reader) -> Iterator[TrialRow]:
+    """Yield the complete trials of the latest sweeps."""
+    for sweep in reader.sweeps()[:_SWEEPS_LOOKED_AT]:
+        yield from reader.trials(sweep.name, ["complete"])
+
+
+def estimate(complete: Iterable[TrialRow], planned: Sequence[Planned]) -> Estimate | None:
+    """Return what `planned` trials will take by `complete` ones most like them; None where nothing is known of any.
 
     Likest are those of the same task, method, teacher, student and batch, then of the same task and method, then of
     the task: the median of their seconds an update counts, or of their seconds where nobody knows how many updates
     are planned. What a plan gives a trial in seconds it takes.
     """
     past: dict[_Key, dict[str, TrialRow]] = {}
-    for sweep in reader.sweeps()[:_SWEEPS_LOOKED_AT]:
-        for row in reader.trials(sweep.name, ["complete"]):
-            if row.spec and row.seconds > 0 and row.updates > 0:
-                for key in _keys(row.spec):
-                    past.setdefault(key, {})[row.trial] = row
+    for row in complete:
+        if row.spec and row.seconds > 0 and row.updates > 0:
+            for key in _keys(row.spec):
+                past.setdefault(key, {})[row.trial] = row
     seconds, known, used = 0.0, 0, set[str]()
     for one in planned:
         like = next((past[key] for key in _keys(one.spec) if key in past), {})

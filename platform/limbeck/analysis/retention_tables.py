@@ -43,15 +43,16 @@ def raw_retention(found: Retention) -> Table:
 
 
 def retention_tables(found: Retention) -> list[Table]:
-    """Return a table for each task and test set, best retention in bold, each followed by one of its classes.
+    """Return a table for each task and test set, best retention in bold, and one for each number over all tasks.
 
-    One more for each number over all tasks.
+    Each of a task is followed by one of the other measures' intervals, and by one of its classes.
     """
     places = dict.fromkeys((kept.task, kept.split) for kept in found.rows)
     tables = []
     for place in places:
         rows = [kept for kept in found.rows if (kept.task, kept.split) == place]
-        tables += [_table(found, rows), *([_class_table(found, rows)] if _classes(rows) else [])]
+        tables += [_table(found, rows), *_interval_tables(found, rows)]
+        tables += [_class_table(found, rows)] if _classes(rows) else []
     return tables
 
 
@@ -77,6 +78,17 @@ def _table(found: Retention, rows: Sequence[Kept]) -> Table:
     notes = [note for note in found.notes if note.startswith(f"{first.task} ({first.split}): ")]
     notes += [unconfirmed(found.sweep)] if chosen(found.sweep) else []
     return Table(tuple(column for column, _ in columns), values, _caption(found, first), tuple(notes))
+
+
+def _interval_tables(found: Retention, rows: Sequence[Kept]) -> list[Table]:
+    """Return the further measures with their intervals, which would make one table too wide; none where nothing is."""
+    measures = {"gap_closed": "gap closed, %", "agreement": "agreement, %", "kl": "KL", "ece": "ECE, %"}
+    there = [name for name in measures if any(name in kept.found for kept in rows)]
+    if not there:
+        return []
+    columns = (Column("cell", "configuration"), *(Column(name, measures[name]) for name in there))
+    values = [(k.cell, *(_with_ends(k.found.get(name), percent=name != "kl") for name in there)) for k in rows]
+    return [Table(columns, tuple(values), f"The other measures with their intervals: {_caption(found, rows[0])}")]
 
 
 def _class_table(found: Retention, rows: Sequence[Kept]) -> Table:
@@ -147,12 +159,12 @@ def _mean(kept: Kept, measure: str) -> float | None:
     return None if one is None or math.isnan(one.mean) else one.mean
 
 
-def _with_ends(one: Interval | None) -> str | None:
+def _with_ends(one: Interval | None, *, percent: bool = True) -> str | None:
     """Return `93.4 (91.0 to 95.9)`."""
-    if one is None:
+    if one is None or math.isnan(one.mean):
         return None
-    ends = words.percent_interval(one.low, one.high)
-    return f"{words.percent(one.mean)} ({ends[:-2]})" if ends else words.percent(one.mean)
+    mean, low, high = ((words.percent(x) if percent else f"{x:.3f}") for x in (one.mean, one.low, one.high))
+    return mean if math.isnan(one.low) else f"{mean} ({low} to {high})"
 
 
 def _ends(one: Interval | None) -> str | None:

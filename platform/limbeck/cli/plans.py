@@ -100,16 +100,17 @@ def _domain(domain: Any) -> str:
 
 def _cost(plan: "Plan", arguments: argparse.Namespace) -> str:
     """Say what training will take, going by complete trials in the database."""
-    from limbeck.analysis.estimate import Planned, estimate
-    from limbeck.store import StoreError, open_reader
+    from limbeck.analysis.estimate import Planned, complete_trials, estimate
+    from limbeck.store import StoreError, TrialRow, open_reader
 
     cells = [cell.values for cell in plan.cells()] or [{}]
     specs = [plan.spec(values, plan.seeds[0]) for values in cells]
     count = plan.trials // len(cells)
     planned = [Planned(count, spec.model_dump(mode="json"), _updates(spec)) for spec in specs]
-    found = None
+    complete: list[TrialRow] = []
     with suppress(StoreError), open_reader(places(arguments).database) as results:
-        found = estimate(results, planned)
+        complete += complete_trials(results)
+    found = estimate(complete, planned)
     if found is None:
         return "no measurement yet: no complete trial on this task in the database"
     by = f"going by {found.measured} like them" if found.measured else "as the plan says"
