@@ -7,13 +7,14 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import AuthenticationError
 
+from limbeck.cluster.forkserver import forkserver
 from limbeck.cluster.slots import Resources
 from limbeck.errors import Problem, UserError
 
@@ -41,14 +42,17 @@ _LOUD = (
 )
 OPEN = "anybody who reaches it can run code: start it with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN on all nodes"
 """What to do about a cluster that asks for no token."""
+IMPORTS = ("limbeck.training", "transformers.modeling_utils")
+IMPORTS_OF_RAY = ("limbeck.cluster.worker", "limbeck.cluster.group")
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Trials share files, not objects; Ray would take 30 % of the memory."""
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, *, fork: bool = False) -> Iterator[None]:
     """Start Ray on this machine, or connect to the cluster at `address`; leave nothing behind at the end.
 
+    With `fork` the workers of a Ray on this machine come from one process that has done a trial's imports.
     A process that is connected already stays so. Tokens are Ray's business: it reads them from its own environment
     variables or its file, and they are never turned off here.
     """
@@ -56,9 +60,9 @@ def connected(address: str | None) -> Iterator[None]:
         with environment(_QUIET), quiet():
             yield
         return
-    with environment(_QUIET), quiet():
+    with environment(_QUIET), quiet(), _workers(fork and address is None) as python:
         try:
-            folder = _start(address)
+            folder = _start(address, python)
             with environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}), _polite_to_sigterm():
                 yield
         except BaseException:
@@ -69,7 +73,12 @@ def connected(address: str | None) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(address: str | None) -> Path | None:
+def _workers(fork: bool) -> AbstractContextManager[str | None]:
+    """The command that starts workers; None for Ray's own."""
+    return forkserver(IMPORTS, IMPORTS_OF_RAY) if fork else nullcontext()
+
+
+def _start(address: str | None, python: str | None) -> Path | None:
     """Return the folder of a cluster of our own, None on somebody else's."""
     common: dict[str, Any] = {
         "namespace": f"limbeck-{uuid.uuid4().hex[:8]}",
@@ -77,6 +86,8 @@ def _start(address: str | None) -> Path | None:
         "logging_level": logging.CRITICAL,
     }
     if address is None:
+        if python:
+            common["runtime_env"] = {"py_executable": python}
         context = ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
         _close_token_file()
         return Path(context.address_info["session_dir"])

@@ -185,7 +185,7 @@ class _Sweep:
         resources = (cluster.workers, cluster.cpus, cluster.gpus)
         heeds = plan.search.early_stop != "none"
         setup = Setup(self.engine, self.site.cache_root, *resources, limits, graph, self.storage, heeds)
-        with session.connected(self.site.address), Board(self.console, next(iter(plan.objectives))) as board:
+        with session.connected(self.site.address, fork=True), Board(self.console, next(iter(plan.objectives))) as board:
             nodes = session.nodes()
             if not ours:
                 probe.check(self.site.storage, self.site.database)
