@@ -97,7 +97,12 @@ def _serve(door: socket.socket, early: Sequence[str], late: Sequence[str]) -> Ma
             return None
         asker, _ = door.accept()
         asker.settimeout(_ASKER_SECONDS)
-        with asker, suppress(OSError, ValueError), _heard(asker) as (asked, streams):
+        with asker:
+            try:
+                asked, streams = _hear(asker)
+            except (OSError, ValueError):
+                # It has gone, or is none of ours.
+                continue
             if not asked_before:
                 asked_before = True
                 _take(asked["environment"])
@@ -105,13 +110,16 @@ def _serve(door: socket.socket, early: Sequence[str], late: Sequence[str]) -> Ma
                 # A fork's collector would write to every object it looks at, and so copy every page.
                 gc.collect()
                 gc.freeze()
-            if os.fork() == 0:
+            if child := os.fork() == 0:
                 door.close()
                 # A copy stays open until this process ends, which is how the asker hears of it.
                 os.dup(asker.fileno())
                 asker.send(b"!")
                 for ours, theirs in zip(streams, _STREAMS, strict=True):
                     os.dup2(ours, theirs)
+            for stream in streams:
+                os.close(stream)
+            if child:
                 return asked
 
 
@@ -125,15 +133,16 @@ def _take(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
 
 
-@contextmanager
-def _heard(asker: socket.socket) -> Iterator[tuple[dict[str, Any], list[int]]]:
-    """What somebody asks for, and his standard streams, which are closed again."""
+def _hear(asker: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Return what somebody asks for, and his standard streams."""
     length, streams, *_ = socket.recv_fds(asker, _LENGTH_BYTES, len(_STREAMS), socket.MSG_WAITALL)
     try:
-        yield json.loads(asker.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL)), streams
-    finally:
+        asked: dict[str, Any] = json.loads(asker.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL))
+    except (OSError, ValueError):
         for stream in streams:
             os.close(stream)
+        raise
+    return asked, streams
 
 
 def _become(asked: Mapping[str, Any]) -> None:
