@@ -21,7 +21,7 @@ from pathlib import Path
 from limbeck.cluster.forkserver import forkserver
 from limbeck.cluster.session import IMPORTS, IMPORTS_OF_RAY
 
-SETTLE_STEPS = 8
+SETTLE_STEPS = 30
 
 
 def child(folder: Path, seed: int) -> None:

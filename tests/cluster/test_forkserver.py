@@ -23,7 +23,7 @@ loaded = [name for name in ("early_one", "late_one") if name in sys.modules]
 import beside
 print(json.dumps({
     "process": os.getpid(), "parent": os.getppid(), "arguments": sys.argv[1:], "loaded": loaded, "beside": beside.WORD,
-    "own": os.environ.get("OWN"), "late": os.environ.get("SEEN_LATE"), "folder": os.getcwd(), "name": __name__,
+    "own": os.environ.get("OWN"), "folder": os.getcwd(), "name": __name__,
     "nice": os.getpriority(os.PRIO_PROCESS, 0), "input": sys.stdin.read(), "children": signal.getsignal(signal.SIGCHLD),
     "group": os.getpgid(0),
 }))
@@ -136,7 +136,7 @@ def test_an_asker_who_says_nothing_keeps_nobody_waiting_for_long(python: str, sc
 def test_the_server_ends_with_the_process_that_started_it(script: Path, tmp_path: Path) -> None:
     driver = tmp_path / "driver.py"
     driver.write_text(
-        "import os, signal, sys\n"
+        "import sys\n"
         f"sys.path.insert(0, {str(Path(module.__file__).parents[2])!r})\n"
         "from limbeck.cluster.forkserver import forkserver\n"
         "with forkserver(['early_one'], ['late_one']) as command:\n"
