@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from limbeck.rowwise import RowwiseAdamW, gathered
+
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """The context that forward passes run in."""
@@ -42,11 +44,8 @@ class Optimiser:
         self.parameters = [p for p in parameters if p.requires_grad]
         decayed = [p for p in self.parameters if p.ndim > 1]
         plain = [p for p in self.parameters if p.ndim <= 1]
-        self.adam = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=learning_rate,
-            fused=True,
-        )
+        groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        self.adam = RowwiseAdamW(groups, lr=learning_rate, fused=True)
         self.updates = 0
         self._rate = learning_rate
         self._clip_norm = clip_norm
@@ -59,10 +58,17 @@ class Optimiser:
         Only this module's gradients are computed: nothing else's `.grad` is touched.
         """
         grads = torch.autograd.grad(total, self.parameters, allow_unused=True)
+        numbers = []
         for parameter, grad in zip(self.parameters, grads, strict=True):
-            parameter.grad = torch.zeros_like(parameter) if grad is None else grad
-        average([p.grad for p in self.parameters if p.grad is not None])
-        norm = nn.utils.clip_grad_norm_(self.parameters, self._clip_norm)
+            if grad is None:
+                grad = torch.zeros_like(parameter)
+            parameter.grad = gathered(grad) if grad.is_sparse else grad
+            numbers.append(parameter.grad.values() if grad.is_sparse else grad)
+        average(numbers)
+        norm = nn.utils.get_total_norm(numbers)
+        share = torch.clamp(self._clip_norm / (norm + 1e-6), max=1.0)
+        for each in numbers:
+            each.mul_(share)
         for group in self.adam.param_groups:
             group["lr"] = self._rate * rate_share
         self.adam.step()

@@ -62,6 +62,8 @@ class _Run:
         self.reader = self._labelled(prepared).followed_by(*supplies.unlabelled(spec, prepared))
         self.data = self.reader.split
         self.student = supplies.new_student(spec, prepared, derived_seed(spec.seed, "init"))
+        # Gradients of the words that a batch has alone. A GPU would be waited for, and workers average whole tables.
+        self.student.embedding.sparse = self.device.type == "cpu" and worker.world_size == 1
         self.examiner = Examiner(prepared, self.student, self.device)
         self.method = self._method(prepared, supplies)
         self.optimisers = self._optimisers()
