@@ -131,13 +131,20 @@ class Invented:
 
 @contextmanager
 def evaluating(module: Any) -> Iterator[None]:
-    """Switch dropout off for a while: an adversary should not chase its noise."""
-    was = module.training
+    """Switch dropout off for a while: an adversary should not chase its noise.
+
+    Nor has it a use for gradients of the module's own parameters: nothing is kept for them.
+    """
+    was, learning = module.training, [p for p in module.parameters() if p.requires_grad]
     module.eval()
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
         module.train(was)
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def as_module(network: object) -> nn.Module:

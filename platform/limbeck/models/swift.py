@@ -58,17 +58,33 @@ def dropped(x: Tensor, p: float) -> Tensor:
     """Zero each number of `x` with probability `p` and scale the others up."""
     if p == 0 or x.device.type != "cpu":
         return F.dropout(x, p)
-    return x * _kept(x, p) * (1 / (1 - p))
+    out: Tensor = _Dropped.apply(x, _kept(x, p), 1 / (1 - p))  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Dropped(torch.autograd.Function):
+    """x · kept · scale, of which a byte a number waits for the backward pass and not a number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        return kept.to(x.dtype).mul_(x).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (kept,) = ctx.saved_tensors
+        return kept.to(grad.dtype).mul_(grad).mul_(ctx.scale), None, None
 
 
 def _kept(x: Tensor, p: float) -> Tensor:
-    """Zeros and ones of the shape and type of `x`."""
+    """Bytes, zero or one, of the shape of `x`."""
     per_draw = 64 // _BITS
     seed = int(torch.randint(2**62, ()))
     bits = np.random.SFC64(seed).random_raw(-(-x.numel() // per_draw)).view(np.uint16)[: x.numel()]
     # NumPy compares ten times as fast as torch, and torch converts bytes faster than truth values.
     kept = np.greater_equal(bits, np.uint16(min(round(p * 2**_BITS), 2**_BITS - 1))).view(np.uint8)
-    return torch.from_numpy(kept).view(x.shape).to(x.dtype)
+    return torch.from_numpy(kept).view(x.shape)
 
 
 def attend(
