@@ -83,6 +83,16 @@ def test_a_checkpoint_brings_it_back(tmp_path: Path) -> None:
     assert same(second[0], whole[0])
 
 
+def test_a_checkpoint_with_moments_of_all_rows_goes_on_as_it_began() -> None:
+    whole, first, second = new(False), new(False), new(True)
+    go(*whole, range(8))
+    go(*first, range(4))
+    second[0].load_state_dict(first[0].state_dict())
+    checkpoint.restore_optimiser("o", second[1].adam, checkpoint.flatten_optimiser("o", first[1].adam))
+    go(*second, range(4, 8))
+    assert same(second[0], whole[0])
+
+
 @pytest.mark.parametrize("tied", [range(3, 4), range(0, 1), range(7, 8)])
 def test_a_dense_gradient_at_any_time_is_one_of_all_rows(tied: range) -> None:
     by_rows, dense = new(True), new(False)

@@ -49,10 +49,11 @@ def noise_of(setting: Setting, number: int, rows: int) -> RowNoise:
 class Product:
     """What the training loop does in one step."""
 
-    def __init__(self, setting: Setting, precision: str, average: Average = lambda _: None) -> None:
+    def __init__(self, setting: Setting, precision: str, average: Average | None = None) -> None:
         self._setting, self._precision, self._device = setting, precision, setting.reader.device
-        self._average = average
         self.student, self.generator = setting.student(), copy.deepcopy(setting.generator)
+        self.student.embedding.sparse = self._device.type == "cpu" and average is None
+        self._average = average or (lambda _: None)
         labels = torch.from_numpy(np.array(setting.reader.split.labels)).to(self._device)
         parts = Parts(
             student=self.student,
