@@ -8,6 +8,7 @@ import streamlit as st
 
 import filters
 import links
+import plan_text
 import widgets
 import words
 from charts.search import is_numeric, pareto
@@ -45,6 +46,21 @@ def _front(frame: pd.DataFrame, objectives: Mapping[str, str]) -> list[int]:
     up = there[columns[0]].to_numpy(float) * (1 if way == "max" else -1)
     places = pareto(there[columns[1]].to_numpy(float), up, "min" if other == "min" else "max")
     return list(there.index[places])
+
+
+def filled(frame: pd.DataFrame, base: Mapping[str, object]) -> pd.DataFrame:
+    """Return the trials with the base's value where they do not vary a path themselves, as an ablation's cells do.
+
+    Not where a trial has another table in that place: what the base says of one method is not so of another.
+    """
+    new: dict[str, pd.Series] = {}
+    for column in (c for c in frame.columns if c.startswith("value:")):
+        usual, names = plan_text.lookup(base, column.removeprefix("value:")), column.split(".")
+        above = [".".join(names[:k]) for k in range(1, len(names))]
+        unset = frame[column].isna() & frame[[c for c in above if c in frame]].isna().all(axis=1)
+        if unset.any() and usual != plan_text.NOT_SET and not isinstance(usual, (dict, list)):
+            new[column] = frame[column].astype(object).where(~unset, usual).infer_objects()
+    return frame.assign(**new)
 
 
 def titles(frame: pd.DataFrame, sweep: SweepRow) -> dict[str, str]:
@@ -130,7 +146,7 @@ def _digits(values: pd.Series) -> str:
 
 def view(sweep: SweepRow, frame: pd.DataFrame) -> None:
     """Show the leaderboard and what can be done with its rows."""
-    board = ranked(frame, sweep.objectives)
+    board = ranked(filled(frame, plan_text.base(sweep.plan)), sweep.objectives)
     every = titles(board, sweep)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         text = _filter()

@@ -317,6 +317,25 @@ def test_a_forest_leaves_missing_cells_visible() -> None:
     json.dumps(option, allow_nan=False)
 
 
+def test_a_cell_that_leaves_a_setting_alone_shows_the_plans() -> None:
+    base = {"method": {"name": "mate", "mask_rate": 0.3}, "training": {"learning_rate": 6e-4}}
+    frame = pd.DataFrame(
+        {
+            "cell": ["reference", "kd", "no masks", "rare"],
+            "value:method": [None, '{"name": "kd"}', None, None],
+            "value:method.mask_rate": [np.nan, np.nan, 0.1, np.nan],
+            "value:training.learning_rate": [np.nan, 2e-4, np.nan, np.nan],
+            "value:training.weight_decay": [np.nan, np.nan, np.nan, 0.1],
+        }
+    )
+    found = leaderboard.filled(frame, base)
+    assert found["value:training.learning_rate"].tolist() == [6e-4, 2e-4, 6e-4, 6e-4]
+    rates = found["value:method.mask_rate"]
+    assert rates.drop(1).tolist() == [0.3, 0.1, 0.3] and np.isnan(rates[1])
+    assert found["value:training.weight_decay"].equals(frame["value:training.weight_decay"])
+    assert found["value:method"].equals(frame["value:method"])
+
+
 def test_a_whole_table_that_varies_is_called_by_its_name() -> None:
     assert words.value_text('{"name": "kd", "temperature": 1.0}') == 'kd {"temperature": 1.0}'
     assert words.value_text({"name": "pkd"}) == "pkd"
