@@ -66,9 +66,8 @@ class Optimiser:
             numbers.append(parameter.grad.values() if grad.is_sparse else grad)
         average(numbers)
         norm = nn.utils.get_total_norm(numbers)
-        share = torch.clamp(self._clip_norm / (norm + 1e-6), max=1.0)
-        for each in numbers:
-            each.mul_(share)
+        # As torch's clipping does it, which looks for dense gradients: on a GPU all of them at once.
+        torch._foreach_mul_(numbers, torch.clamp(self._clip_norm / (norm + 1e-6), max=1.0))
         for group in self.adam.param_groups:
             group["lr"] = self._rate * rate_share
         self.adam.step()
