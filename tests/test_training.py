@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,17 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import worlds
 from limbeck.cluster.engine import student_sizes
+from limbeck.encoding import Order
 from limbeck.errors import UserError
 from limbeck.latency import RECENT_SECONDS, recent_latency_ms
 from limbeck.metrics import evaluate
+from limbeck.noise import derived_seed
 from limbeck.sections import LATENCIES
 from limbeck.supplies import Supplies
 from limbeck.training import train
 from limbeck.trial import TrialSpec
 from limbeck.worker import Progress, Result, TrialFailed, Worker
+from methods.test_workers import Meeting
 
 MATE = {
     "name": "mate",
@@ -282,12 +286,65 @@ def test_methods_that_read_labels_themselves_take_unlabelled_texts(
     run(worlds.spec(world_with_text, method, training=training), world[1], tmp_path)
 
 
+class StepClock:
+    """Moves by what each step is to take: the loop looks before and after one."""
+
+    def __init__(self, seconds: Callable[[int], float]) -> None:
+        self._seconds, self._looks, self._now = seconds, 0, 0.0
+
+    def __call__(self) -> float:
+        step, after = divmod(self._looks, 2)
+        self._looks += 1
+        self._now += after * self._seconds(step)
+        return self._now
+
+
 def test_a_time_budget_ends_the_trial(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:
     base, supplies = world
-    diary = Diary()
     # The clock of these tests moves by one a look, so a step takes one second.
-    result = run(worlds.spec(base, training={"seconds": 7.0}), supplies, tmp_path, diary)
+    result = run(worlds.spec(base, training={"seconds": 7.0}), supplies, tmp_path)
     assert result.metrics["updates"] == 7
+
+
+@pytest.mark.parametrize("shift, more", [(0.4, False), (0.6, True)])
+def test_a_trial_ends_where_it_is_nearest_to_its_seconds(
+    shift: float, more: bool, world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    """Steps take as long as their batches have tokens; the budget ends within a step, before or after its middle."""
+    base, supplies = world
+    spec = worlds.spec(base)
+    data = supplies.prepared(spec).splits["train"]
+    order = Order(data.lengths, spec.training.batch_size, derived_seed(spec.seed, "order"))
+    tokens = [len(rows) * float(data.lengths[rows].max()) for rows in map(order.batch, range(6))]
+    assert len(set(tokens)) > 1
+    spec = worlds.spec(base, training={"seconds": sum(tokens[:4]) + shift * tokens[4]})
+    result = train(spec, Worker(tmp_path, clock=StepClock(tokens.__getitem__)), supplies)
+    assert result is not None
+    assert result.metrics["updates"] == 4 + more
+    assert result.seconds == sum(tokens[: 4 + more])
+
+
+def test_workers_of_different_speed_spend_a_time_budget_alike(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    spec = worlds.spec(base, training={"seconds": 6.0})
+    meeting, diaries = Meeting(2), (Diary(), Diary())
+
+    def work(rank: int) -> None:
+        clock = StepClock(lambda _: 1.0 + rank)
+        train(
+            spec,
+            Worker(tmp_path, rank, 2, meeting.average(rank), meeting.gather(rank), diaries[rank], clock=clock),
+            supplies,
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(meeting.run, work, rank) for rank in (0, 1)]:
+            done.result()
+    one, two = ([(p.updates, p.seconds, p.metrics["learning_rate_share"]) for p in d.entries] for d in diaries)
+    assert one == two
+    assert one[-1][:2] == (4, 6.0)
 
 
 def test_generated_text_is_diagnosed_and_shown(world: tuple[dict[str, Any], Supplies], tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ class _State:
 
     step: int = 0
     seconds: float = 0.0
+    paces: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Of every phase: the seconds of its steps so far, and the padded tokens of their batches."""
     best_metric: float = -math.inf
     best_update: int = 0
     updates: dict[str, int] = field(default_factory=dict)
@@ -134,7 +136,7 @@ class _Run:
             started = self.worker.clock()
             phase = self._step()
             self.freed.after(phase)
-            self.state.seconds += self.worker.clock() - started
+            self._count(phase, self.worker.clock() - started)
             due = phase == STUDENT and self.updates in self.evaluations
             if (due or self._spent()) and self.updates > self.last_evaluated:
                 self._evaluate()
@@ -147,9 +149,33 @@ class _Run:
         """Student updates so far: the unit of the budget."""
         return self.state.updates[STUDENT]
 
+    def _count(self, phase: str, seconds: float) -> None:
+        """Add the seconds of the step that was just taken."""
+        if self.spec.training.seconds is not None and self.worker.world_size > 1:
+            # Workers must end at the same step, and until then learn at the same rate.
+            mean = torch.tensor([seconds], device=self.device)
+            self.worker.average([mean])
+            seconds = float(mean)
+        past, tokens = self.state.paces.get(phase, (0.0, 0))
+        self.state.paces[phase] = past + seconds, tokens + self._tokens(self.state.step - 1)
+        self.state.seconds += seconds
+
     def _spent(self) -> bool:
+        """Whether the budget is behind: of seconds, as soon as the next step would end farther from them than this."""
+        if self.updates >= self.total:
+            return True
         limit = self.spec.training.seconds
-        return self.updates >= self.total or (limit is not None and self.state.seconds >= limit)
+        return limit is not None and self.state.seconds + self._expected() / 2 >= limit
+
+    def _expected(self) -> float:
+        """Seconds of the coming step, at its phase's pace so far: the longest texts take many times the shortest's."""
+        seconds, tokens = self.state.paces.get(self.method.phase(self.state.step), (0.0, 1))
+        return seconds / tokens * self._tokens(self.state.step)
+
+    def _tokens(self, step: int) -> int:
+        """Tokens of a step's batch, with its pads."""
+        rows = self.order.batch(step)
+        return len(rows) * int(self.data.lengths[rows].max())
 
     def _done(self) -> float:
         """The share of the budget that is behind at the middle of the coming update."""

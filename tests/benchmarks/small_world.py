@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,11 @@ def _write_task(folder: Path, cache: Cache) -> dict[str, str]:
         # Evenly spread: the task's rows are in the order of its files, and those in the order of the classes.
         split = movies.splits[name].take(np.linspace(0, len(movies.splits[name].labels) - 1, rows).astype(int))
         labels = [movies.classes[int(label)] for label in split.labels]
-        with Path(paths[name]).open("w", newline="") as file:
+        # Trials that start at once write the same files: none may find another's half written.
+        work = folder / f".{name}-{os.getpid()}.csv"
+        with work.open("w", newline="") as file:
             csv.writer(file).writerows([("text", "label"), *zip(split.columns[0], labels, strict=True)])
+        work.replace(paths[name])
     return paths
 
 
