@@ -20,7 +20,7 @@ class TrainingConfig(Config):
     updates: PositiveInt | None = None
     """Student updates in all; overrides `epochs`. Steps of other modules (a generator's) come on top."""
     seconds: PositiveFloat | None = None
-    """Stop at the first update after this much training time: for comparisons at equal cost."""
+    """Stop at the update nearest to this much training time: for comparisons at equal cost."""
     rows: PositiveInt | None = None
     """Labelled training rows the student may see, stratified by class and drawn by the trial's seed. Default: all."""
     unlabelled: NonNegativeInt = 0

@@ -24,7 +24,7 @@ def test_every_cell_of_another_fidelity_is_named() -> None:
     ]
 
 
-def test_seconds_overshoot_a_little() -> None:
+def test_seconds_are_missed_by_a_little() -> None:
     runs = [Budget("kd", 0, 60, 61.5), Budget("mate", 0, 60, 63)]
     assert equal_budget(runs, "seconds", tolerance=0.1) == 60
     with pytest.raises(UserError, match="took 63 of 60 seconds"):

@@ -21,7 +21,7 @@ def equal_budget(runs: Sequence[Budget], unit: str = "updates", tolerance: float
     """Return the budget that all runs share, or raise UserError naming every cell of another fidelity.
 
     A run that was stopped early saw less than it was planned to, and a cell planned for more is another experiment.
-    `tolerance` is relative: 0 for updates, about 0.1 for seconds, which a run overshoots by an update or two.
+    `tolerance` is relative: 0 for updates, about 0.1 for seconds, which a run misses by up to half an update.
     """
     if not runs:
         raise ValueError("no runs to compare")
