@@ -49,7 +49,7 @@ class _State:
     step: int = 0
     seconds: float = 0.0
     paces: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """Of every phase: the seconds of its steps so far, and the padded tokens of their batches."""
+    """Where seconds are limited, of every phase: those of its steps so far, and the padded tokens of their batches."""
     best_metric: float = -math.inf
     best_update: int = 0
     updates: dict[str, int] = field(default_factory=dict)
@@ -151,13 +151,14 @@ class _Run:
 
     def _count(self, phase: str, seconds: float) -> None:
         """Add the seconds of the step that was just taken."""
-        if self.spec.training.seconds is not None and self.worker.world_size > 1:
-            # Workers must end at the same step, and until then learn at the same rate.
-            mean = torch.tensor([seconds], device=self.device)
-            self.worker.average([mean])
-            seconds = float(mean)
-        past, tokens = self.state.paces.get(phase, (0.0, 0))
-        self.state.paces[phase] = past + seconds, tokens + self._tokens(self.state.step - 1)
+        if self.spec.training.seconds is not None:
+            if self.worker.world_size > 1:
+                # Workers must end at the same step, and until then learn at the same rate.
+                mean = torch.tensor([seconds], device=self.device)
+                self.worker.average([mean])
+                seconds = float(mean)
+            past, tokens = self.state.paces.get(phase, (0.0, 0))
+            self.state.paces[phase] = past + seconds, tokens + self._tokens(self.state.step - 1)
         self.state.seconds += seconds
 
     def _spent(self) -> bool:

@@ -72,8 +72,10 @@ def watch(database: str, seen: set[int], states: set[str]) -> Callable[[threadin
             try:
                 with open_reader(database) as reader:
                     for sweep in reader.sweeps():
+                        # In this order: a trial may begin between the two.
+                        found = reader.metrics(sweep.name)
                         frame = reader.trial_frame(sweep.name)
-                        assert set(reader.metrics(sweep.name)["trial"]) <= set(frame["trial"])
+                        assert set(found["trial"]) <= set(frame["trial"])
                         seen.add(len(frame))
                         states.add(sweep.state)
             except StoreError:
