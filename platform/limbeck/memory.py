@@ -12,6 +12,11 @@ _STATUS = Path("/proc/self/statm")
 _KERNELS = 128
 """More than one step has shapes of matrix products: about 80, however many layers there are."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Environment in which a process has its heap in huge pages, where the system gives them: it is read when one starts.
+
+Blocks that were handed back are then taken anew by one page fault for 2 MiB, instead of 512.
+"""
 
 
 def keep_freed() -> None:
@@ -43,6 +48,11 @@ def give_back() -> None:
     Measured over two trials of a 3-layer student in one process: 1,720 MiB without it, 817 MiB with it.
     """
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Return freed blocks to the system."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -59,21 +69,19 @@ def held() -> int:
 class Freed:
     """Freed blocks that steps leave behind: batches of many lengths leave holes that no later block fits.
 
-    They are given back once the process has a quarter more than after the first step since they last were; steps of
-    one phase are compared with their like. Not sooner than `REST` steps later: taking the blocks anew costs time.
+    They are returned once the process has `MORE` times what it had after the first step since they last were; steps of
+    one phase are compared with their like. Trials on one machine seldom hold their longest batch at the same time, so
+    two take less together the sooner each returns what it does not use: docs/performance.md has what that costs.
     """
 
-    MORE, REST = 1.25, 25
+    MORE = 1.08
 
     def __init__(self) -> None:
         self._usual: dict[str, int] = {}
-        self._steps = 0
 
     def after(self, phase: str) -> None:
         """Look after a step of a phase."""
-        self._steps += 1
         now = held()
-        if now > self.MORE * self._usual.setdefault(phase, now) and self._steps >= self.REST:
-            give_back()
+        if now > self.MORE * self._usual.setdefault(phase, now):
+            trim()
             self._usual.clear()
-            self._steps = 0

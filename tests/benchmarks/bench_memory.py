@@ -20,6 +20,7 @@ from pathlib import Path
 
 from limbeck.cluster.forkserver import forkserver
 from limbeck.cluster.session import IMPORTS, IMPORTS_OF_RAY
+from limbeck.memory import HUGE_PAGES
 
 SETTLE_STEPS = 30
 
@@ -97,7 +98,7 @@ def main(options: argparse.Namespace) -> None:
     if options.child:
         child(options.child, options.seed)
         return
-    fork = nullcontext(None) if options.apart else forkserver(IMPORTS, IMPORTS_OF_RAY)
+    fork = nullcontext(None) if options.apart else forkserver(IMPORTS, IMPORTS_OF_RAY, HUGE_PAGES)
     with tempfile.TemporaryDirectory() as scratch, fork as forked:
         python = shlex.split(forked) if forked else [sys.executable]
         # The first run makes what trials share.

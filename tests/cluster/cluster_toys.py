@@ -58,6 +58,8 @@ def toy_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Result | None
     # Averages make all ranks equal: what the first one wrote is good for all.
     state = worker.folder / "state-0.json"
     (worker.folder / f"pid-{worker.rank}").write_text(str(os.getpid()))
+    # That which it was started with: a heap's pages are chosen then.
+    (worker.folder / "environment").write_bytes(Path("/proc/self/environ").read_bytes())
     # Not above: a driver must import limbeck.cluster before it, which tells Ray to send its token.
     import ray
 

@@ -104,6 +104,22 @@ def test_the_late_modules_see_the_environment_of_the_first_who_asks(python: str,
         assert ran.stdout == "first\n"
 
 
+@pytest.mark.parametrize("own, found", [(None, "huge None"), ("small", "small small")])
+def test_defaults_are_for_the_server_and_give_way_to_the_users(
+    script: Path, monkeypatch: pytest.MonkeyPatch, own: str | None, found: str
+) -> None:
+    (script.parent / "modules" / "early_one.py").write_text("import os\nSEEN = os.environ.get('HEAP')\n")
+    if own:
+        monkeypatch.setenv("HEAP", own)
+    path = script.parent / "heap.py"
+    path.write_text("import os, early_one\nprint(early_one.SEEN, os.environ.get('HEAP'))\n")
+    with forkserver(["early_one"], [], {"HEAP": "huge"}) as command:
+        if command is None:
+            pytest.skip("processes are not forked here")
+        ran = subprocess.run([*shlex.split(command), str(path)], capture_output=True, text=True, timeout=60)
+    assert ran.stdout.strip() == found
+
+
 def test_a_fork_that_is_killed_lets_the_asker_go(python: str, tmp_path: Path) -> None:
     path = tmp_path / "dies.py"
     path.write_text("import os, signal\nprint('once', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n")

@@ -107,6 +107,7 @@ def test_two_sweeps_share_the_nodes_and_one_database(
     # What both need was made by one of them, once for all nodes.
     assert sum(len(sweep.notes["prepared"]) for sweep in sweeps) == 1
     assert "running" in states and len(seen) > 1, "readers saw them grow"
+    assert all(b"glibc.malloc.hugetlb=1" in (Path(str(row.folder)) / "environment").read_bytes() for row in rows)
 
 
 def take_away(

@@ -34,14 +34,17 @@ SWITCH = "LIMBECK_FORK"
 
 
 @contextmanager
-def forkserver(early: Sequence[str], late: Sequence[str]) -> Iterator[str | None]:
+def forkserver(
+    early: Sequence[str], late: Sequence[str], defaults: Mapping[str, str] | None = None
+) -> Iterator[str | None]:
     """Start a process that imports modules; yield a command that runs a Python script in a fork of it.
 
     It imports the `early` ones at once and the `late` ones when it is first asked, in that asker's environment: Ray
-    reads once, when it is imported, which cluster and job it is part of. None where it is switched off or forks are not
-    safe: off Linux, and beside a GPU's driver, which a fork cannot use once an import has spoken to it.
+    reads once, when it is imported, which cluster and job it is part of. `defaults` are environment variables that it
+    starts with unless the user set them; a script that a fork runs finds its asker's alone.
 
-    Forks outlive the server: whoever asked for them ends them.
+    None where it is switched off or forks are not safe: off Linux, and beside a GPU's driver, which a fork cannot use
+    once an import has spoken to it. Forks outlive the server: whoever asked for them ends them.
     """
     if not _safe():
         yield None
@@ -63,7 +66,7 @@ def forkserver(early: Sequence[str], late: Sequence[str]) -> Iterator[str | None
             stderr=subprocess.DEVNULL,
             pass_fds=[door.fileno()],
             # Threads of OpenBLAS would not come along into a fork.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            env={**(defaults or {}), **os.environ, "OPENBLAS_NUM_THREADS": "1"},
             # Ctrl-C is for the driver to deal with.
             start_new_session=True,
         )

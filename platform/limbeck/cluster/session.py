@@ -17,6 +17,7 @@ from ray.exceptions import AuthenticationError
 from limbeck.cluster.forkserver import forkserver
 from limbeck.cluster.slots import Resources
 from limbeck.errors import Problem, UserError
+from limbeck.memory import HUGE_PAGES
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -75,7 +76,7 @@ def connected(address: str | None, *, fork: bool = False) -> Iterator[None]:
 
 def _workers(fork: bool) -> AbstractContextManager[str | None]:
     """The command that starts workers; None for Ray's own."""
-    return forkserver(IMPORTS, IMPORTS_OF_RAY) if fork else nullcontext()
+    return forkserver(IMPORTS, IMPORTS_OF_RAY, HUGE_PAGES) if fork else nullcontext()
 
 
 def _start(address: str | None, python: str | None) -> Path | None:
@@ -91,8 +92,10 @@ def _start(address: str | None, python: str | None) -> Path | None:
         context = ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
         _close_token_file()
         return Path(context.address_info["session_dir"])
+    # What a job's own environment sets, Ray would not let its driver set again.
+    heap = {name: value for name, value in HUGE_PAGES.items() if name not in os.environ}
     try:
-        ray.init(address=address, runtime_env={"env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0"}}, **common)
+        ray.init(address=address, runtime_env={"env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0", **heap}}, **common)
     except AuthenticationError:
         raise UserError(refused_token(address)) from None
     except (ConnectionError, ValueError, RuntimeError) as error:
