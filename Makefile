@@ -39,8 +39,9 @@ quickstart: $(STAMP)  ## Distil a film-review classifier end to end and export t
 	$(BIN)/limbeck leaderboard quickstart --home $(RUNS)
 	$(BIN)/limbeck export quickstart --home $(RUNS) --format hf --to $(RUNS)/quickstart-best
 
+# Two processes: much of the time a test waits for a server or a cluster that it started.
 test: $(STAMP)  ## Run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 lint: $(STAMP)  ## Check style, types and layers
 	$(BIN)/ruff check $(FILES)

@@ -12,9 +12,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import platformdirs
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from limbeck.cache import Cache
 from postgres import Server
+
+_CLUSTER = "tests/cluster/"
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +37,21 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.start()
     yield server
     server.stop()
+
+
+class _ByFile(LoadScopeScheduling):
+    """Which tests share a process under `--numprocesses`: those of a file, as they share its fixtures.
+
+    Tests of clusters are all one process's: they start and kill nodes, and two of them at once would take each other's
+    processors away.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return _CLUSTER if file.startswith(_CLUSTER) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByFile:
+    """Tell pytest-xdist how to spread tests over processes."""
+    return _ByFile(config, log)
