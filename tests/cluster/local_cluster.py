@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import requests
@@ -127,12 +128,14 @@ def _groups(session: int) -> set[int]:
 
 
 @contextmanager
-def local_cluster(folder: Path, *nodes: Mapping[str, float], **environment: str) -> Iterator[LocalCluster]:
+def local_cluster(*nodes: Mapping[str, float], **environment: str) -> Iterator[LocalCluster]:
     """A head without CPUs, and nodes with these resources; `environment` is for their processes."""
     gcs, dashboard, client, agent = free_ports(4)
     own = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_OFFLINE": "1", **_PROMPT, **environment}
-    own["LIMBECK_CACHE"] = str(folder / "cache")
     with ExitStack() as stack:
+        # The folders that pytest makes may be too deep for the names of Ray's sockets.
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)))
+        own["LIMBECK_CACHE"] = str(folder / "cache")
         cluster = LocalCluster(
             f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", secrets.token_hex(16), folder, own, stack
         )

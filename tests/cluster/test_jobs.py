@@ -21,8 +21,8 @@ SLEEPER = "python -c \"import limbeck, time; open('{}', 'w').write(limbeck.__fil
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with local_cluster(tmp_path_factory.mktemp("c"), {"CPU": 2, "driver": 1}) as found:
+def cluster() -> Iterator[LocalCluster]:
+    with local_cluster({"CPU": 2, "driver": 1}) as found:
         yield found
 
 

@@ -23,8 +23,8 @@ SEARCH = "vary: {method.mask_rate: {uniform: [0.1, 0.5]}}\nsearch: {sampler: tpe
 
 
 @pytest.fixture(scope="module")
-def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with local_cluster(tmp_path_factory.mktemp("n"), PYTHONPATH=WORKERS_PATH) as found:
+def running_cluster() -> Iterator[LocalCluster]:
+    with local_cluster(PYTHONPATH=WORKERS_PATH) as found:
         yield found
 
 
