@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import worlds
+from limbeck import checkpoint
 from limbeck.cluster.engine import student_sizes
 from limbeck.encoding import Order
 from limbeck.errors import UserError
@@ -175,6 +176,28 @@ def test_broken_off_and_resumed_equals_uninterrupted(
     expected, got = weights(whole), weights(resumed)
     assert all(torch.equal(expected[name], got[name]) for name in expected)
     assert [entry.metrics for entry in second_diary.entries] == [entry.metrics for entry in whole_diary.entries]
+
+
+def test_the_best_student_is_kept_over_a_break_whether_it_is_the_newest_or_older(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    # At such a rate the student forgets again what it had learned.
+    spec = worlds.spec(base, training={"learning_rate": 0.05, "warmup": 0.0})
+    whole = run(spec, supplies, tmp_path / "whole")
+    expected, older = weights(whole), set()
+    for at in (10, 30):
+        folder = tmp_path / f"torn-{at}"
+        with pytest.raises(KeyboardInterrupt):
+            run(spec, supplies, folder, Diary(break_at=at))
+        found = checkpoint.newest(folder / "checkpoints")
+        assert found is not None
+        tensors, facts = found
+        older.add(facts["state"]["best_update"] < at)
+        assert any(name.startswith("best/") for name in tensors) == (facts["state"]["best_update"] < at), "stored once"
+        got = weights(run(spec, supplies, folder))
+        assert all(torch.equal(expected[name], got[name]) for name in expected)
+    assert older == {False, True}, "both kinds were seen"
 
 
 def test_the_same_seed_gives_the_same_student_and_another_seed_another(

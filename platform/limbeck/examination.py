@@ -9,7 +9,6 @@ from limbeck.diagnosis import diagnose, pairs
 from limbeck.encoding import Reader
 from limbeck.evaluate import logits_over
 from limbeck.methods.base import Method
-from limbeck.methods.masking import logits_of
 from limbeck.metrics import agreement, ece, retention
 from limbeck.models import HubClassifier
 from limbeck.noise import RowNoise
@@ -45,17 +44,17 @@ class Examiner:
             out[f"{split}/ece"] = ece(prepared.task.splits[split].scored(logits), labels)
         return out
 
-    def diagnosis(self, method: Method, seed: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """Look at what the method invents from the first rows of the selection split."""
+    def diagnosis(self, method: Method, seed: int, logits: np.ndarray) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Look at what the method invents from the first rows of the selection split: the student has `logits` there."""
         prepared = self._prepared
-        split, logits = prepared.splits[SELECTION], prepared.teacher_logits[SELECTION]
+        split = prepared.splits[SELECTION]
         rows = range(min(DIAGNOSED_ROWS, len(split)))
-        batch = Reader(split, logits, prepared.vocabulary, self._device).read(rows)
+        batch = Reader(split, prepared.teacher_logits[SELECTION], prepared.vocabulary, self._device).read(rows)
         noise = RowNoise(seed, 0, range(len(rows)))
         self._student.eval()
         with torch.no_grad(), autocast(prepared.precision, self._device):
             invented = method.invent(batch, noise)
-            if invented is None:
-                return {}, []
-            said = logits_of(self._student, batch, batch.input_ids).cpu().numpy()
+        if invented is None:
+            return {}, []
+        said = logits[rows.start : rows.stop]
         return diagnose(batch, said, invented), pairs(batch, said, invented, prepared.tokenizer)

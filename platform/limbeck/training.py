@@ -221,10 +221,11 @@ class _Run:
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise TrialFailed(f"diverged before update {self.updates}: {', '.join(bad)} is not a finite number")
-        metrics |= self.examiner.scores(SELECTION)
+        logits = self.examiner.logits(SELECTION)
+        metrics |= self.examiner.scores(SELECTION, logits)
         metrics["retention"] = metrics.get(f"{SELECTION}/retention", math.nan)
         metrics["learning_rate_share"] = warmup_decay(min(1.0, self._done()), self.spec.training.warmup)
-        found, examples = self.examiner.diagnosis(self.method, derived_seed(self.spec.seed, "diagnosis"))
+        found, examples = self.examiner.diagnosis(self.method, derived_seed(self.spec.seed, "diagnosis"), logits)
         metrics |= found
         metrics["epoch"] = self.updates * self.spec.training.batch_size / len(self.data)
         self.last_evaluated = self.updates
@@ -244,8 +245,11 @@ class _Run:
     def _keep_best(self, metric: float) -> None:
         if metric > self.state.best_metric:
             self.state.best_metric, self.state.best_update = metric, self.updates
-            if self.spec.training.keep == "best":
-                self.best = {k: v.detach().cpu().clone() for k, v in self.student.state_dict().items()}
+            self._keep_student()
+
+    def _keep_student(self) -> None:
+        if self.spec.training.keep == "best":
+            self.best = {k: v.detach().cpu().clone() for k, v in self.student.state_dict().items()}
 
     # -- keeping --------------------------------------------------------------------------------------------------
 
@@ -254,7 +258,8 @@ class _Run:
         for name, part in self.method.trainable.items():
             tensors |= {f"module/{name}/{key}": value for key, value in part.module.state_dict().items()}
             tensors |= checkpoint.flatten_optimiser(f"optimiser/{name}", self.optimisers[name].adam)
-        tensors |= {f"best/{key}": value for key, value in (self.best or {}).items()}
+        if self.best is not None and self.state.best_update < self.updates:
+            tensors |= {f"best/{key}": value for key, value in self.best.items()}
         facts = {"trial": self.spec.id, "state": vars(self.state), "evaluated": [vars(past) for past in self.evaluated]}
         return checkpoint.save(self.worker.folder / "checkpoints", self.state.step, tensors, facts)
 
@@ -274,8 +279,11 @@ class _Run:
             own = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
             part.module.load_state_dict(own)
             checkpoint.restore_optimiser(f"optimiser/{name}", self.optimisers[name].adam, tensors)
-        best = {key[5:]: value for key, value in tensors.items() if key.startswith("best/")}
-        self.best = best or None
+        if self.state.best_update == self.updates:
+            # The student itself: a checkpoint holds it once.
+            self._keep_student()
+        else:
+            self.best = {key[5:]: value for key, value in tensors.items() if key.startswith("best/")} or None
         self.evaluated = [Progress(**past) for past in facts["evaluated"]]
         for past in self.evaluated:
             self.worker.report(past)
