@@ -3,7 +3,8 @@
 Not part of the test suite: `python tests/benchmarks/bench_sweep.py`. Trials are real ones of a toy student: they read
 the cache, take one update, are examined, measured and stored. The plain sweep is the form that Ray documents: a Tune
 function that fits a `TorchTrainer`, whose worker runs the very same trial. `--plan PLAN` runs a plan of yours instead
-(where what its trials share is cached) and prints its wall clock over its training seconds divided by its slots.
+(where what its trials share is cached) and prints its wall clock over its training seconds divided by its slots, and
+where the rest went: within trials (evaluations, checkpoints, test sets, latencies) and in slots that stood empty.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from limbeck.cluster import session
 from limbeck.cluster.sweep import Site, run_sweep
 from limbeck.plan import Plan, load_plan, parse_plan
 from limbeck.resources import find_plan
-from limbeck.store import open_reader
+from limbeck.store import TrialRow, open_reader
 from limbeck.supplies import Supplies
 from limbeck.training import train
 from limbeck.worker import Worker
@@ -52,13 +53,19 @@ def toy_plan(folder: Path, name: str, trials: int) -> Plan:
 
 def ours(plan: Plan, where: Site) -> tuple[float, float]:
     """Wall seconds of a sweep, and seconds of training divided by the slots."""
+    wall, rows = swept(plan, where)
+    return wall, sum(row.seconds for row in rows) / SLOTS
+
+
+def swept(plan: Plan, where: Site) -> tuple[float, list[TrialRow]]:
+    """Wall seconds of a sweep, and its trials."""
     began = time.perf_counter()
     result = run_sweep(plan, where, console=Console(file=io.StringIO()))
     wall = time.perf_counter() - began
     if result.state != "complete" or result.standing.failed:
         raise SystemExit(f"{plan.name}: {result.state}, {result.standing.failed} failed")
     with open_reader(where.database) as reader:
-        return wall, sum(row.seconds for row in reader.trials(plan.name)) / SLOTS
+        return wall, reader.trials(plan.name)
 
 
 def plain(plan: Plan, where: Site) -> tuple[float, float]:
@@ -106,9 +113,21 @@ def of_a_plan(options: argparse.Namespace) -> None:
     """Run a plan of the user's and print its ratio."""
     plan = load_plan(find_plan(options.plan), options.set)
     with tempfile.TemporaryDirectory() as scratch:
-        wall, training = ours(plan, site(Path(scratch), default_cache().root))
-    print(f"{plan.name}: {plan.trials} trials, wall clock {wall:.1f} s, training / slots {training:.1f} s:", end=" ")
-    print(f"ratio {wall / training:.2f}")
+        wall, rows = swept(plan, site(Path(scratch), default_cache().root))
+    training, busy, first = 0.0, 0.0, min(row.started for row in rows if row.started)
+    print("trial      state     updates  began   took  training")
+    for row in rows:
+        assert row.started and row.finished
+        took = (row.finished - row.started).total_seconds()
+        training, busy = training + row.seconds, busy + took
+        began = (row.started - first).total_seconds()
+        print(f"{row.trial:10} {row.state:9} {row.updates:7} {began:6.1f} {took:6.1f} {row.seconds:9.1f}")
+    print(f"{plan.name}: wall clock {wall:.1f} s, training / slots {training / SLOTS:.1f} s:", end=" ")
+    print(
+        f"ratio {wall * SLOTS / training:.2f}; beside training within trials {(busy - training) / training:.2f},",
+        end=" ",
+    )
+    print(f"slots empty {(wall * SLOTS - busy) / training:.2f} of it")
 
 
 def main(options: argparse.Namespace) -> None:
