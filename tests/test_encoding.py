@@ -69,6 +69,17 @@ def test_every_row_comes_once_an_epoch() -> None:
     assert np.bincount(rows, minlength=500).tolist() == [8] * 500
 
 
+@pytest.mark.parametrize("rows", [40, 50, 100, 200])
+def test_the_batches_of_few_rows_hold_different_rows(rows: int) -> None:
+    order = Order(LENGTHS[:rows], 32, seed=1)
+    # Whole pools, of one, three or six batches.
+    batches = [order.batch(k) for k in range(6 * rows)]
+    assert np.bincount(np.concatenate(batches), minlength=rows).tolist() == [6 * 32] * rows, "every row once an epoch"
+    # A batch may end one epoch and begin the next; it holds no row three times.
+    assert max(np.bincount(batch).max() for batch in batches) <= 2
+    assert np.mean([len(set(batch)) for batch in batches]) > 0.8 * 32
+
+
 def test_batches_depend_on_seed_and_number_alone() -> None:
     first, again, other = Order(LENGTHS, 10, 1), Order(LENGTHS, 10, 1), Order(LENGTHS, 10, 2)
     backwards = {k: again.batch(k).tolist() for k in reversed(range(60))}

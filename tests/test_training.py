@@ -329,6 +329,17 @@ def test_a_time_budget_ends_the_trial(world: tuple[dict[str, Any], Supplies], tm
     assert result.metrics["updates"] == 7
 
 
+def test_seconds_that_the_adversary_alone_uses_up_end_with_a_student_that_learned_nothing(
+    world: tuple[dict[str, Any], Supplies], tmp_path: Path
+) -> None:
+    base, supplies = world
+    diary = Diary()
+    result = run(worlds.spec(base, MATE, training={"seconds": 1.0}), supplies, tmp_path, diary)
+    assert [entry.updates for entry in diary.entries] == [0]
+    assert result.metrics["updates"] == 0 < result.metrics["updates/generator"]
+    assert result.metrics["retention"] == diary.entries[0].metrics["retention"]
+
+
 @pytest.mark.parametrize("shift, more", [(0.4, False), (0.6, True)])
 def test_a_trial_ends_where_it_is_nearest_to_its_seconds(
     shift: float, more: bool, world: tuple[dict[str, Any], Supplies], tmp_path: Path

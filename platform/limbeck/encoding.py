@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,9 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
-        """(N,) tokens of each row."""
+        """(N,) tokens of each row. Kept: every step asks, and taking all differences takes a while."""
         return np.diff(self.offsets)
 
 
@@ -134,14 +134,16 @@ def encode(
 class Order:
     """Which rows make up batch k: a pure function of the seed and k, so that resuming needs only k.
 
-    Rows come from an endless chain of shuffled epochs, so every batch is full. Each `POOL_BATCHES` batches share a pool
-    that is sorted by length and cut, then dealt in random order: little padding, and every row once an epoch.
+    Rows come from an endless chain of shuffled epochs, so every batch is full. Each `POOL_BATCHES` batches, fewer where
+    there are not rows enough, share a pool that is sorted by length and cut, then dealt in random order: little
+    padding, and every row once an epoch. A pool of more than an epoch would put the copies of a row beside each other.
     """
 
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
         self._lengths = np.asarray(lengths)
         self._batch_size = batch_size
         self._seed = seed
+        self._batches = max(1, min(POOL_BATCHES, len(self._lengths) // batch_size))
         self._pool = lru_cache(maxsize=2)(self._make_pool)
         self._epoch = lru_cache(maxsize=3)(self._make_epoch)
 
@@ -149,15 +151,15 @@ class Order:
         return np.random.default_rng(derived_seed(self._seed, "epoch", epoch)).permutation(len(self._lengths))
 
     def _make_pool(self, pool: int) -> np.ndarray:
-        size, rows = POOL_BATCHES * self._batch_size, len(self._lengths)
+        size, rows = self._batches * self._batch_size, len(self._lengths)
         stream = np.arange(pool * size, (pool + 1) * size)
         items = np.array([self._epoch(int(i // rows))[i % rows] for i in stream])
-        items = items[np.argsort(self._lengths[items], kind="stable")].reshape(POOL_BATCHES, self._batch_size)
+        items = items[np.argsort(self._lengths[items], kind="stable")].reshape(self._batches, self._batch_size)
         return np.random.default_rng(derived_seed(self._seed, "pool", pool)).permutation(items)
 
     def batch(self, k: int) -> np.ndarray:
         """(batch_size,) row numbers of batch k >= 0."""
-        rows: np.ndarray = self._pool(k // POOL_BATCHES)[k % POOL_BATCHES]
+        rows: np.ndarray = self._pool(k // self._batches)[k % self._batches]
         return rows
 
 

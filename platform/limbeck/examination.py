@@ -45,7 +45,7 @@ class Examiner:
         return out
 
     def diagnosis(self, method: Method, seed: int, logits: np.ndarray) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """Look at what the method invents from the first rows of the selection split: the student has `logits` there."""
+        """Look at what the method invents from the first selection rows; `logits` are the student's on that split."""
         prepared = self._prepared
         split = prepared.splits[SELECTION]
         rows = range(min(DIAGNOSED_ROWS, len(split)))

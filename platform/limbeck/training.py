@@ -75,7 +75,8 @@ class _Run:
         self.state = _State(updates=dict.fromkeys(self.optimisers, 0))
         self.best: dict[str, Tensor] | None = None
         self.sums: dict[str, tuple[Tensor, int]] = {}
-        self.last_evaluated = 0
+        # Seconds may be spent before the student's first update, and the end is always evaluated.
+        self.last_evaluated = -1
         self.evaluated: list[Progress] = []
         """What every evaluation so far found, without its examples."""
         self.freed = Freed()
