@@ -1,5 +1,6 @@
 """What trials share: made once, found again by content, and refused where it does not fit together."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 import worlds
 from limbeck import supplies as module
 from limbeck.errors import UserError
-from limbeck.supplies import Supplies
+from limbeck.models import save_classifier
+from limbeck.supplies import Supplies, weights_key
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,37 @@ def test_what_does_not_fit_is_refused_before_any_training(world: tuple[dict[str,
         worlds.supplies(folder).prepared(worlds.spec(base, {"name": "l2a"}))
     with pytest.raises(UserError, match=r"base\.training\.max_tokens: 100, but the teacher reads at most 64"):
         worlds.supplies(folder).prepared(worlds.spec(base, training={"max_tokens": 100}))
+
+
+def test_a_ready_teachers_outputs_are_made_anew_when_its_label_order_is_put_right(
+    world: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    base, folder = world
+    found = worlds.supplies(folder)
+    fitted = found.prepared(worlds.spec(base))
+    good, bad = ("good", "bad"), ("bad", "good")
+    assert fitted.task.classes == bad
+    save_classifier(fitted.teacher, fitted.tokenizer, tmp_path, bad)
+    ready = worlds.spec(base, teacher={"checkpoint": str(tmp_path)})
+    turned = dict(enumerate(good))
+    names = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**names, "id2label": turned}))
+    with pytest.raises(UserError, match="no better than chance"):
+        found.prepared(ready)
+    (tmp_path / "config.json").write_text(json.dumps(names))
+    assert found.prepared(ready).teacher_metric("selection") == fitted.teacher_metric("selection")
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_a_name_for_weights_tells_their_order_apart(kind: torch.dtype) -> None:
+    model = torch.nn.BatchNorm1d(3).to(kind)
+    with torch.no_grad():
+        model.weight.copy_(torch.arange(3))
+    before = weights_key(model)
+    assert weights_key(model) == before
+    with torch.no_grad():
+        model.weight.copy_(model.weight.flip(0))
+    assert weights_key(model) != before
 
 
 def test_a_corrupted_teacher_is_fitted_again(world: tuple[dict[str, Any], Path]) -> None:

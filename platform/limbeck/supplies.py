@@ -1,5 +1,6 @@
 """What trials share: tasks, token ids, teachers, their outputs and generators; made once, cached, kept warm."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -13,7 +14,6 @@ from transformers import PreTrainedTokenizerBase
 
 from limbeck.archives import MODELS, model_folder
 from limbeck.cache import Cache
-from limbeck.config import content_hash
 from limbeck.encoding import Encoded, Reader, Vocabulary, encode, tokenizer_key
 from limbeck.errors import Problem, UserError
 from limbeck.evaluate import logits_over
@@ -262,9 +262,13 @@ def _frozen(teacher: HubClassifier) -> HubClassifier:
 
 
 def weights_key(model: torch.nn.Module) -> str:
-    """A short name for a model's weights: equal weights, equal name."""
-    sums = {name: [float(p.double().sum()), float(p.double().abs().sum())] for name, p in model.state_dict().items()}
-    return content_hash(sums)
+    """A short name for a model's weights: equal weights in the same order, equal name."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # As bytes: NumPy has no bfloat16.
+        digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:12]
 
 
 def base_key(folder: str) -> str:
