@@ -12,7 +12,7 @@ import worlds
 from limbeck import supplies as module
 from limbeck.errors import UserError
 from limbeck.models import save_classifier
-from limbeck.supplies import Supplies, weights_key
+from limbeck.supplies import Supplies, base_key, weights_key
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,34 @@ def test_a_name_for_weights_tells_their_order_apart(kind: torch.dtype) -> None:
     with torch.no_grad():
         model.weight.copy_(model.weight.flip(0))
     assert weights_key(model) != before
+
+
+def test_a_base_that_was_trained_further_in_place_is_another_base(tmp_path: Path) -> None:
+    base = worlds.base_trial(tmp_path)
+    base["teacher"]["epochs"] = 3
+    folder = Path(base["teacher"]["base"])
+    before = base_key(str(folder), str(folder))
+    (folder / "README.md").write_text("what people read changes nothing")
+    assert base_key(str(folder), str(folder)) == before
+    spec = worlds.spec(base, {"name": "mate", "generator": worlds.SMALL_GENERATOR})
+    worlds.supplies(tmp_path).prepare(spec)
+    model = BertModel.from_pretrained(folder)
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight.mul_(1.01)
+    model.save_pretrained(folder)
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == sizes
+    again = worlds.supplies(tmp_path)
+    again.prepare(spec)
+    assert (again.cache.misses["teachers"], again.cache.misses["generators"]) == (1, 1)
+
+
+def test_what_was_fitted_on_a_built_in_base_keeps_its_name(tmp_path: Path) -> None:
+    for name, text in {"vocab.txt": "four", "config.json": "{}", "seal.json": "{..}"}.items():
+        (tmp_path / name).write_text(text)
+    expected = '[["config.json", 2], ["seal.json", 4], ["vocab.txt", 4]]'
+    assert base_key("minilm-l6", str(tmp_path)) == expected
+    assert base_key("someone/something", "someone/something") == "someone/something"
 
 
 def test_a_corrupted_teacher_is_fitted_again(world: tuple[dict[str, Any], Path]) -> None:

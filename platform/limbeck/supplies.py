@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from limbeck.archives import MODELS, model_folder
-from limbeck.cache import Cache
+from limbeck.cache import Cache, checksum
 from limbeck.encoding import Encoded, Reader, Vocabulary, encode, tokenizer_key
 from limbeck.errors import Problem, UserError
 from limbeck.evaluate import logits_over
@@ -21,6 +22,7 @@ from limbeck.memory import few_kernels
 from limbeck.metrics import evaluate
 from limbeck.misfits import TaskKind, misfits
 from limbeck.models import (
+    MODEL_FILES,
     Generator,
     GeneratorConfig,
     HubClassifier,
@@ -159,7 +161,8 @@ class Supplies:
         base, max_tokens = self._folder(config.fitted_here or ""), spec.training.max_tokens
         # A base that is named and the same one by default are one teacher.
         settings = {**config.model_dump(mode="json", exclude={"task"}), "base": config.fitted_here}
-        wanted = [settings, lesson.fingerprint, base_key(base), tokenizer_key(tokenizer), precision, max_tokens]
+        key = base_key(config.fitted_here or "", base)
+        wanted = [settings, lesson.fingerprint, key, tokenizer_key(tokenizer), precision, max_tokens]
 
         def build(folder: Path) -> None:
             train = encode(lesson.train, tokenizer, max_tokens, self.cache, f"{lesson.fingerprint}/{TRAIN}")
@@ -216,13 +219,14 @@ class Supplies:
     def new_generator(self, settings: GeneratorConfig, spec: TrialSpec, prepared: Prepared) -> Generator:
         """A fitted masked LM of the teacher's vocabulary: a copy that may be trained."""
         config = GeneratorConfig(**{name: getattr(settings, name) for name in GeneratorConfig.model_fields})
-        base = self._folder(config.base or spec.teacher.fitted_here or spec.teacher.checkpoint or "")
+        name = config.base or spec.teacher.fitted_here or spec.teacher.checkpoint or ""
+        base = self._folder(name)
         if config.base is not None:
             names = {"teacher": prepared.tokenizer, "generator": load_tokenizer(base)}
             check_same_vocabulary(names)
         task, tokenizer = prepared.task, prepared.tokenizer
         named = f"{task.fingerprint}/generator"
-        wanted = [config.model_dump(mode="json"), base_key(base), named, tokenizer_key(tokenizer)]
+        wanted = [config.model_dump(mode="json"), base_key(name, base), named, tokenizer_key(tokenizer)]
 
         def build(folder: Path) -> None:
             split = self.text(config.fit_updates * config.fit_batch_size, config.fit_max_tokens, prepared).split
@@ -271,12 +275,24 @@ def weights_key(model: torch.nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def base_key(folder: str) -> str:
-    """What tells one base encoder from another: name and sizes of the files in its folder, or the hub id."""
-    path = Path(folder)
+def base_key(name: str, folder: str) -> str:
+    """What tells one base encoder from another: the files that a model is read from in its folder, or the hub id.
+
+    Names and sizes do for a built-in one, which is pinned. A folder of the user's may be trained further in place.
+    """
+    path = Path(folder).expanduser()
     if not path.is_dir():
         return folder
-    return json.dumps(sorted((p.name, p.stat().st_size) for p in path.iterdir() if p.is_file()))
+    if name in MODELS:
+        return json.dumps(sorted((p.name, p.stat().st_size) for p in path.iterdir() if p.is_file()))
+    read = sorted({p for pattern in MODEL_FILES for p in path.glob(pattern)})
+    return json.dumps([(p.name, _checksum(p, p.stat().st_size, p.stat().st_mtime_ns)) for p in read])
+
+
+@lru_cache(maxsize=256)
+def _checksum(path: Path, size: int, changed: int) -> int:
+    """The checksum of a file of that size, last changed then: read once in this process."""
+    return checksum(path)
 
 
 def refuse_misfits(spec: TrialSpec, task: Task, teacher: ModelFacts, vocabulary: Vocabulary) -> None:

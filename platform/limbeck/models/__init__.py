@@ -12,6 +12,7 @@ from limbeck.models.generator import (
     save_generator,
 )
 from limbeck.models.loading import (
+    MODEL_FILES,
     class_names,
     import_models,
     load_base,
@@ -25,6 +26,7 @@ from limbeck.models.student import StudentConfig, StudentSizes, new_student, stu
 from limbeck.models.vocabulary import check_same_tables, check_same_vocabulary
 
 __all__ = [
+    "MODEL_FILES",
     "Classifier",
     "Generator",
     "GeneratorConfig",

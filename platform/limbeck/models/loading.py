@@ -17,7 +17,8 @@ from limbeck.models.families import ModelFacts, facts_of, family_of
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_WANTED = ("*.json", "*.txt", "*.model", "model*.safetensors")
+MODEL_FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")
+"""All that a model and its tokenizer are read from."""
 SAFE = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
 
 
@@ -69,7 +70,7 @@ def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_WANTED)))
+        return Path(snapshot_download(name, allow_patterns=list(MODEL_FILES)))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(Problem(name, f"neither a folder nor a model that the hub could give: {reason}")) from error
