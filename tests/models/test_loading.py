@@ -159,6 +159,16 @@ def test_a_hub_that_does_not_answer_is_the_user_s_to_know(monkeypatch):
     assert str(caught.value) == f"someone/something: {text}"
 
 
+def test_a_folder_without_a_tokenizer_is_refused_with_the_way_out(folder, tmp_path):
+    assert len(load_tokenizer(folder)) == len(toys.TOKENS)
+    toys.classifier().model.save_pretrained(tmp_path / "bare")
+    with pytest.raises(UserError, match=r"bare: it has no tokenizer.*tokenizer\.json.*[Ss]ave it beside the model"):
+        load_tokenizer(tmp_path / "bare")
+    toys.tokenizer(tmp_path / "bare")
+    assert [path.name for path in (tmp_path / "bare").glob("*.txt")] == ["vocab.txt"]
+    assert load_tokenizer(tmp_path / "bare")("the film")["input_ids"] == [2, 9, 7, 3]
+
+
 def test_loading_prints_nothing(folder, tmp_path, capfd):
     toys.masked_lm().save_pretrained(tmp_path / "base")
     capfd.readouterr()

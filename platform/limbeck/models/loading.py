@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MODEL_FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")
 """All that a model and its tokenizer are read from."""
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+"""Where the words of the supported families stand: one of these."""
 SAFE = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
 
 
@@ -97,11 +99,17 @@ def load_facts(name: Path | str) -> ModelFacts:
 
 
 def load_tokenizer(name: Path | str) -> "PreTrainedTokenizerBase":
-    """Return the tokenizer of a model folder or hub id."""
+    """Return the tokenizer of a model folder or hub id; UserError where there is none."""
     from transformers import AutoTokenizer
 
+    folder = resolve(name)
+    # Without one of them the library makes up a vocabulary of special tokens alone, to which every word is unknown.
+    if not any(any(folder.glob(pattern)) for pattern in _TOKENIZER_FILES):
+        what = f"it has no tokenizer: none of {', '.join(_TOKENIZER_FILES)}"
+        way_out = f"Save it beside the model: AutoTokenizer.from_pretrained(…).save_pretrained({str(folder)!r})"
+        raise UserError(Problem(str(name), f"{what}. {way_out}"))
     with quiet():
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=False)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return tokenizer
 
 
