@@ -1,4 +1,5 @@
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -33,6 +34,16 @@ def test_matthews_of_three_classes_by_hand() -> None:
 def test_matthews_of_constant_predictions_is_zero() -> None:
     assert metrics.matthews(LABELS, np.ones(8, int)) == 0.0
     assert metrics.matthews(np.zeros(8, int), GUESS) == 0.0
+
+
+def test_right_by_chance_is_that_of_all_deals() -> None:
+    labels, guess = np.array([0, 0, 1, 2, 2, 2, 1]), np.array([0, 2, 1, 2, 2, 0, 2])
+    dealt = [(labels == deal).sum() for deal in permutations(guess.tolist())]
+    assert metrics.right_by_chance(labels, guess) == pytest.approx((np.mean(dealt), np.std(dealt)))
+    chance = metrics.right_by_chance(LABELS, GUESS)
+    assert (5 - chance.mean) / chance.deviation == pytest.approx(metrics.matthews(LABELS, GUESS) * math.sqrt(7))
+    assert metrics.right_by_chance(LABELS, np.ones(8, int)) == (5.0, 0.0)
+    assert metrics.right_by_chance(LABELS[:1], GUESS[:1]) == (1.0, 0.0)
 
 
 def test_f1_by_hand() -> None:

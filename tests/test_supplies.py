@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -12,7 +13,8 @@ import worlds
 from limbeck import supplies as module
 from limbeck.errors import UserError
 from limbeck.models import save_classifier
-from limbeck.supplies import Supplies, base_key, weights_key
+from limbeck.supplies import Supplies, base_key, refuse_chance, weights_key
+from limbeck.tasks import Examples, Task
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,55 @@ def test_what_was_fitted_on_a_built_in_base_keeps_its_name(tmp_path: Path) -> No
     expected = '[["config.json", 2], ["seal.json", 4], ["vocab.txt", 4]]'
     assert base_key("minilm-l6", str(tmp_path)) == expected
     assert base_key("someone/something", "someone/something") == "someone/something"
+
+
+def judged(labels: list[int], said: list[int], classes: int = 2) -> None:
+    """Have a teacher judged that says these classes of rows with those labels."""
+    split = Examples((["a text"] * len(labels),), np.array(labels))
+    task = Task("t", tuple(f"c{i}" for i in range(classes)), "accuracy", split, split, split)
+    refuse_chance(task, np.eye(classes, dtype=np.float32)[said])
+
+
+@pytest.mark.parametrize(
+    ("labels", "said", "classes"),
+    [
+        # Nine of ten rows are of one class; precision and recall on the other are 0.6: no better than saying the one.
+        ([0] * 180 + [1] * 20, [0] * 172 + [1] * 8 + [0] * 8 + [1] * 12, 2),
+        # Nine rows, one of them wrong; four rows, all right.
+        ([0, 0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1, 1, 1, 0], 2),
+        ([0, 0, 1, 1], [0, 0, 1, 1], 2),
+        # A fifth right where there are twenty classes.
+        (list(range(20)) * 10, [(k if k % 5 == 0 else (k + 3) % 20) for k in range(20)] * 10, 20),
+    ],
+)
+def test_a_teacher_that_knows_something_passes(labels: list[int], said: list[int], classes: int) -> None:
+    judged(labels, said, classes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said", "classes"),
+    [
+        # Whoever always says the commonest class knows nothing, however common it is.
+        ([0] * 995 + [1] * 5, [0] * 1000, 2),
+        ([0] * 90 + [1] * 10, [1] * 90 + [0] * 10, 2),
+        ([0, 1, 2] * 40, [1, 2, 0] * 40, 3),
+        ([0, 0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1, 0, 0], 2),
+    ],
+)
+def test_a_teacher_that_knows_nothing_is_refused(labels: list[int], said: list[int], classes: int) -> None:
+    with pytest.raises(UserError, match="no better than chance"):
+        judged(labels, said, classes)
+
+
+def test_a_teacher_at_chance_labels_the_selection_split_alone(
+    world: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    base, _ = world
+    found = worlds.supplies(tmp_path)
+    untaught = {**base["teacher"], "epochs": 0.01, "learning_rate": 1e-9}
+    with pytest.raises(UserError, match=r"right on \d+ of the 100 rows.*its answers in any order would be on"):
+        found.prepared(worlds.spec(base, teacher=untaught))
+    assert found.cache.misses["teacher-outputs"] == 1
 
 
 def test_a_corrupted_teacher_is_fitted_again(world: tuple[dict[str, Any], Path]) -> None:

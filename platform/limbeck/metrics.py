@@ -30,6 +30,13 @@ class Agreement(NamedTuple):
     mean_kl: float
 
 
+class Chance(NamedTuple):
+    """How many right predictions chance gives: their mean and standard deviation."""
+
+    mean: float
+    deviation: float
+
+
 class TasksRetention(NamedTuple):
     """Retention over several tasks, both ways, over the tasks where it is defined; the others are listed."""
 
@@ -54,6 +61,20 @@ def matthews(labels: Array, predictions: Array) -> float:
     true, predicted = table.sum(axis=1), table.sum(axis=0)
     spread = (everything**2 - predicted @ predicted) * (everything**2 - true @ true)
     return float((right * everything - predicted @ true) / np.sqrt(spread)) if spread > 0 else 0.0
+
+
+def right_by_chance(labels: Array, predictions: Array) -> Chance:
+    """Return what is right when (N,) predicted classes are dealt to the rows at random, exact over all deals.
+
+    Variance: Σ d_ij² / (N − 1), d the doubly centred table of who would be right where. For two classes the distance of
+    what is right from the mean, in standard deviations, is the Matthews correlation times √(N − 1).
+    Source: Hoeffding, Ann. Math. Statist. 22 (1951), 558-566.
+    """
+    table = _confusion(labels, predictions)
+    true, predicted, rows = table.sum(axis=1), table.sum(axis=0), table.sum()
+    pairs = true @ predicted
+    squares = pairs - true @ predicted**2 / rows - true**2 @ predicted / rows + (pairs / rows) ** 2
+    return Chance(float(pairs / rows), float(np.sqrt(max(0.0, squares) / max(1.0, rows - 1))))
 
 
 def f1_macro(labels: Array, predictions: Array) -> float:

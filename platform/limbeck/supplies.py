@@ -19,7 +19,7 @@ from limbeck.encoding import Encoded, Reader, Vocabulary, encode, tokenizer_key
 from limbeck.errors import Problem, UserError
 from limbeck.evaluate import logits_over
 from limbeck.memory import few_kernels
-from limbeck.metrics import evaluate
+from limbeck.metrics import evaluate, right_by_chance
 from limbeck.misfits import TaskKind, misfits
 from limbeck.models import (
     MODEL_FILES,
@@ -129,13 +129,15 @@ class Supplies:
         }
         vocabulary = Vocabulary.of(tokenizer)
         teacher, teacher_key = self._teacher(spec, task, tokenizer, precision)
-        logits = {
-            name: self._outputs(teacher, teacher_key, f"{task.fingerprint}/{name}", split, vocabulary, precision)
-            for name, split in splits.items()
-        }
-        prepared = Prepared(task, tokenizer, vocabulary, splits, teacher, teacher_key, logits, precision, max_tokens)
-        refuse_chance(prepared)
-        return prepared
+
+        def outputs(name: str) -> np.ndarray:
+            where = f"{task.fingerprint}/{name}"
+            return self._outputs(teacher, teacher_key, where, splits[name], vocabulary, precision)
+
+        # First of all, so that a teacher at chance need not label the rest.
+        refuse_chance(task, outputs(SELECTION))
+        logits = {name: outputs(name) for name in splits}
+        return Prepared(task, tokenizer, vocabulary, splits, teacher, teacher_key, logits, precision, max_tokens)
 
     def new_student(self, spec: TrialSpec, prepared: Prepared, seed: int) -> HubClassifier:
         """A fresh student of the trial's sizes, or the ready smaller model that the plan names."""
@@ -303,27 +305,31 @@ def refuse_misfits(spec: TrialSpec, task: Task, teacher: ModelFacts, vocabulary:
         raise UserError(*(Problem(f"base.{problem.where}", problem.what) for problem in problems))
 
 
-def refuse_chance(prepared: Prepared) -> None:
-    """Refuse a teacher that is no better than the commonest class on the selection split.
+def refuse_chance(task: Task, logits: np.ndarray) -> None:
+    """Refuse a teacher whose (N, C) logits on the selection split are no better than chance.
 
-    Better means by more than two standard errors; a correlation must exceed 0.1.
+    Better means: right on all rows, or on more than its own answers dealt to the rows at random would be, by over two
+    standard errors. Accuracy against the commonest class would not do: where that has nearly all rows, a good teacher
+    need not beat it, and one that knows no other class comes close. A correlation must exceed 0.1.
     """
-    labels = np.asarray(prepared.splits[SELECTION].labels)
-    logits = prepared.teacher_logits[SELECTION]
-    if not prepared.task.classes:
-        value, floor = prepared.teacher_metric(SELECTION), 0.1
+    labels = task.selection.labels
+    if task.classes:
+        said = logits.argmax(1)
+        right, chance = int((said == labels).sum()), right_by_chance(labels, said)
+        if right == len(labels) or right > chance.mean + 2 * chance.deviation:
+            return
+        found = f"is right on {right:,} of the {len(labels):,} rows"
+        rule = f"its answers in any order would be on {chance.mean:,.0f} ± {2 * chance.deviation:,.0f}"
     else:
-        share = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
-        value = float((logits.argmax(1) == labels).mean())
-        floor = min(0.99, share + 2 * float(np.sqrt(share * (1 - share) / len(labels))))
-    if value > floor:
-        return
-    names = ", ".join(prepared.task.classes) or "regression"
+        value = evaluate(task.metric, logits, labels)
+        if value > 0.1:
+            return
+        found, rule = f"scores {value:.3f}", "more than 0.1 would be"
+    names = ", ".join(task.classes) or "regression"
     raise UserError(
         Problem(
             "base.teacher",
-            f"the teacher scores {value:.3f} on {prepared.task.name}'s selection split, no better than chance "
-            f"({floor:.3f} would be). Its label order may differ from the task's ({names}), or it was fitted on "
-            "another task or for too few epochs.",
+            f"the teacher {found} on {task.name}'s selection split, no better than chance ({rule}). Its label order "
+            f"may differ from the task's ({names}), or it was fitted on another task or for too few epochs.",
         )
     )
