@@ -190,12 +190,6 @@ def per_class_recall(logits: Array, labels: Array) -> tuple[float | None, ...]:
     return tuple(float(right[gold == c].mean()) if (gold == c).any() else None for c in range(values.shape[1]))
 
 
-def per_class_retention(student_logits: Array, teacher_logits: Array, labels: Array) -> tuple[float | None, ...]:
-    """Return each class's recall of the student over that of the teacher; None where it is undefined."""
-    recalls = zip(per_class_recall(student_logits, labels), per_class_recall(teacher_logits, labels), strict=True)
-    return tuple(None if s is None or t is None else retention(s, t) for s, t in recalls)
-
-
 def retention(student: float, teacher: float) -> float | None:
     """Return student / teacher; None where the teacher's metric is not above zero and a ratio says nothing."""
     return student / teacher if teacher > 0 else None

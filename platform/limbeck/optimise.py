@@ -31,7 +31,7 @@ def warmup_decay(done: float, warmup: float) -> float:
 
 
 class Optimiser:
-    """AdamW over one module's parameters, with its clipping, schedule and count of updates."""
+    """AdamW over one module's parameters, with its clipping and schedule."""
 
     def __init__(
         self,
@@ -46,7 +46,6 @@ class Optimiser:
         plain = [p for p in self.parameters if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.adam = RowwiseAdamW(groups, lr=learning_rate, fused=True)
-        self.updates = 0
         self._rate = learning_rate
         self._clip_norm = clip_norm
 
@@ -72,5 +71,4 @@ class Optimiser:
             group["lr"] = self._rate * rate_share
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
-        self.updates += 1
         return norm

@@ -27,7 +27,8 @@ class GeneratorFit:
     """How well a generator guesses hidden words."""
 
     perplexity: float
-    """On rows held out of the fit."""
+    """On rows held out of the fit; a text that stands in several, as `tasks.reading` repeats a small task's, may be
+    among both."""
     accuracy: float
     """Share of those words that it guesses at the first attempt."""
     history: tuple[tuple[int, float], ...]
