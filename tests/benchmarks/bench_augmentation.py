@@ -169,7 +169,7 @@ def edit_and_label(bench: Bench) -> int:
     """EDA: edit tokens, ask the teacher."""
     made = 0
     for batch, noise in bench.batches():
-        edited = edit(batch, 0.1, bench.vocabulary, noise)
+        edited = edit(batch, 0.1, bench.vocabulary, noise, bench.teacher.max_tokens)
         with bench.within():
             made += len(logits_on(bench.teacher, edited))
     return made

@@ -23,6 +23,7 @@ class Linear(nn.Module):
 
     layers = 1
     width = WIDTH
+    max_tokens = 512
 
     def __init__(self, classes: int, seed: int) -> None:
         super().__init__()

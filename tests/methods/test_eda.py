@@ -21,7 +21,7 @@ def noise(step: int = 0) -> RowNoise:
 def test_loss_by_numpy() -> None:
     config = EdaConfig(edit_share=0.3, weight=0.6, distillation=0.2, temperature=1.4)
     parts, batch = linear.parts(), toys.batch()
-    edited = edit(batch, 0.3, toys.VOCABULARY, noise())
+    edited = edit(batch, 0.3, toys.VOCABULARY, noise(), parts.max_tokens)
     student, teacher = (linear.Numbers(network) for network in (parts.student, parts.teacher))
     clean = student.of(batch.input_ids, batch.attention_mask)
     says, asked = (network.of(edited.input_ids, edited.attention_mask) for network in (student, teacher))

@@ -93,6 +93,11 @@ class Parts:
     seed: int = 0
     """For the initial values of a method's own modules."""
 
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens that both networks read."""
+        return min(self.student.max_tokens, self.teacher.max_tokens)
+
 
 @dataclass(frozen=True)
 class Trainable:

@@ -64,7 +64,7 @@ class Eda:
     def loss(self, batch: Batch, phase: str, noise: RowNoise) -> StepLoss:
         """Three terms: gold labels, clean soft labels, the teacher's labels of the edits."""
         config, parts = self._config, self._parts
-        edited = edit(batch, config.edit_share, parts.vocabulary, noise)
+        edited = edit(batch, config.edit_share, parts.vocabulary, noise, parts.max_tokens)
         with torch.no_grad():
             target = logits_on(parts.teacher, edited)
         out = parts.student(
@@ -79,8 +79,9 @@ class Eda:
     @torch.no_grad()
     def invent(self, batch: Batch, noise: RowNoise) -> Invented | None:
         """The edits; tokens beyond the original's length are not shown."""
-        edited = edit(batch, self._config.edit_share, self._parts.vocabulary, noise)
-        return shown(edited, batch, logits_on(self._parts.teacher, edited), logits_on(self._parts.student, edited))
+        parts = self._parts
+        edited = edit(batch, self._config.edit_share, parts.vocabulary, noise, parts.max_tokens)
+        return shown(edited, batch, logits_on(parts.teacher, edited), logits_on(parts.student, edited))
 
 
 def logits_on(classifier: Classifier, edited: Edited) -> Tensor:

@@ -14,8 +14,6 @@ from limbeck.encoding import Batch, Vocabulary
 from limbeck.noise import RowNoise
 
 OPERATIONS = ("swap", "delete", "insert")
-LONGEST = 512
-"""Tokens that every supported family reads."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,14 @@ class Edited:
     token_type_ids: Tensor | None
 
 
-def edit_row(tokens: list[int], free: list[int], share: float, draws: np.ndarray) -> tuple[list[int], list[int]]:
+def edit_row(
+    tokens: list[int], free: list[int], share: float, draws: np.ndarray, longest: int
+) -> tuple[list[int], list[int]]:
     """Edit one row; returns its tokens and, for each, the place it came from.
 
     `free` lists the places that may change; max(1, round(share·len(free))) edits of one kind are made; `draws` holds
     1 + 2·edits numbers of U[0, 1): one for the kind, then two an edit. One free token is never deleted, and a row of
-    LONGEST tokens does not grow.
+    `longest` tokens does not grow.
     """
     out, places, free = list(tokens), list(range(len(tokens))), list(free)
     if not free:
@@ -48,22 +48,22 @@ def edit_row(tokens: list[int], free: list[int], share: float, draws: np.ndarray
         elif operation == "delete" and len(free) > 1:
             del out[place], places[place]
             free = [k - (k > place) for k in free if k != place]
-        elif operation == "insert" and len(out) < LONGEST:
+        elif operation == "insert" and len(out) < longest:
             out.insert(place + 1, out[free[int(draw * len(free))]])
             places.insert(place + 1, places[place])
             free = sorted([k + (k > place) for k in free] + [place + 1])
     return out, places
 
 
-def edit(batch: Batch, share: float, vocabulary: Vocabulary, noise: RowNoise) -> Edited:
-    """Edit every row of a batch, then pad to the longest."""
+def edit(batch: Batch, share: float, vocabulary: Vocabulary, noise: RowNoise, longest: int) -> Edited:
+    """Edit every row of a batch, none to more than `longest` tokens, then pad to the longest."""
     here, device, n = batch.here, batch.input_ids.device, batch.input_ids.shape[1]
     draws = noise.uniform(1 + 2 * (n + 1)).numpy()
     rows = []
     for ids, real, free, supply in zip(
         here.input_ids.tolist(), here.attention_mask.sum(1).tolist(), here.maskable.tolist(), draws, strict=True
     ):
-        rows.append(edit_row(ids[:real], [i for i, ok in enumerate(free) if ok], share, supply))
+        rows.append(edit_row(ids[:real], [i for i, ok in enumerate(free) if ok], share, supply, longest))
     width = max(n, max(len(tokens) for tokens, _ in rows))
     shape = (len(rows), width)
     ids, mask = torch.full(shape, vocabulary.pad), torch.zeros(shape, dtype=torch.long)

@@ -103,7 +103,7 @@ class Glitter:
         """The k edits of each row: the same whenever the row comes."""
         rows, parts = batch.here.rows.tolist(), self._parts
         return [
-            edit(batch, self._config.edit_share, parts.vocabulary, RowNoise(parts.seed, j, rows))
+            edit(batch, self._config.edit_share, parts.vocabulary, RowNoise(parts.seed, j, rows), parts.max_tokens)
             for j in range(self._config.candidates)
         ]
 

@@ -50,6 +50,11 @@ class Classifier(Protocol):
         """d, the width of the hidden states; the embedding table may be narrower."""
         ...
 
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, special ones included."""
+        ...
+
     def __call__(
         self,
         *,
@@ -107,6 +112,11 @@ class HubClassifier(nn.Module):
     def width(self) -> int:
         """d, the width of the hidden states; the embedding table may be narrower."""
         return self.facts.hidden
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, special ones included."""
+        return self.facts.max_tokens
 
     def forward(
         self,

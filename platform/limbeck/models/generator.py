@@ -86,6 +86,11 @@ class Generator(nn.Module):
         """d, the width of the hidden states; the embedding table may be narrower."""
         return facts_of(self.model.config).hidden
 
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, special ones included."""
+        return facts_of(self.model.config).max_tokens
+
     def read(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, ...]:
