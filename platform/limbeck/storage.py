@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from limbeck.config import content_hash
@@ -19,6 +19,7 @@ SCHEMES = ("s3", "gs")
 _COPIES = "homes"
 _PATIENCE_SECONDS = 300.0
 _RETRY_SECONDS = 5.0
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -102,14 +103,15 @@ class Storage:
         if self.uri:
             shutil.rmtree(path, ignore_errors=True)
 
-    def insist(self, act: Callable[[], None]) -> None:
-        """Do something, again and again while the store does not answer. OSError: for five minutes; a disk, at once."""
+    def insist(self, act: Callable[[], T]) -> T:
+        """Return what `act` does, tried again while the store is away. OSError: for five minutes; a disk, at once."""
         end = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
                 return act()
             except OSError as error:
-                if not self.uri or time.monotonic() >= end:
+                # That a file is not there is an answer.
+                if not self.uri or isinstance(error, FileNotFoundError) or time.monotonic() >= end:
                     raise
                 log.warning("%s does not answer: %s", self.uri, reason(error))
                 time.sleep(_RETRY_SECONDS)

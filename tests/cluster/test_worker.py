@@ -12,16 +12,19 @@ import torch
 from cluster_toys import DIVERGES, RAISES, TOY, ToyStock
 from filelock import FileLock
 
+from limbeck import storage as storage_module
 from limbeck.cluster import worker as module
 from limbeck.cluster.engine import Engine
 from limbeck.cluster.hearing import saying
 from limbeck.cluster.messages import Ready, Refused, request_stop, unpacked
 from limbeck.cluster.tuning import Opening
-from limbeck.cluster.worker import Setup, _above, attempt, make_ready, read_spec, report_of
+from limbeck.cluster.worker import Setup, _above, asked_to_stop, attempt, make_ready, read_spec, report_of
 from limbeck.errors import Problem, UserError
 from limbeck.plan import Plan
+from limbeck.storage import Storage
 from limbeck.training import Progress, Result, Worker
 from limbeck.trial import TrialSpec
+from object_store import object_store
 
 MakePlan = Callable[..., Plan]
 
@@ -180,6 +183,44 @@ def test_the_worker_reads_the_trial_its_driver_wrote(make_plan: MakePlan, tmp_pa
     spec = spec_of(make_plan)
     (tmp_path / "trial.json").write_text(json.dumps({"spec": spec.model_dump(mode="json")}))
     assert read_spec(tmp_path) == spec
+
+
+def test_a_store_that_is_away_for_a_while_costs_no_trial(
+    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, answers, faults = spec_of(make_plan), storage_module._open, [OSError("AWS Error NETWORK_CONNECTION")]
+    setup = Setup(TOY, tmp_path / "cache", 0, 1.0, 0.0, storage=Storage(tmp_path / "runs", "s3://runs/home"))
+    folder = setup.storage.folder / "t"
+
+    def opened(uri: str) -> tuple[Any, str]:
+        if faults:
+            raise faults.pop()
+        return answers(uri)
+
+    worker = Worker(
+        folder,
+        report=lambda _: faults.append(OSError("AWS Error NETWORK_CONNECTION")),
+        should_stop=lambda: asked_to_stop(folder, setup.storage),
+    )
+    monkeypatch.setattr(storage_module, "_open", opened)
+    monkeypatch.setattr(storage_module, "_RETRY_SECONDS", 0.0)
+    with object_store("runs") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        storage_module._store.cache_clear()
+        text = json.dumps({"spec": spec.model_dump(mode="json")})
+        setup.storage.insist(lambda: setup.storage.write_text(folder / "trial.json", text))
+        faults.append(OSError("AWS Error NETWORK_CONNECTION"))
+        assert read_spec(folder, setup.storage) == spec
+        faults.append(OSError("AWS Error NETWORK_CONNECTION"))
+        end = attempt(setup, spec, worker)
+        assert (end.state, end.error) == ("complete", None)
+        assert str(end.log).count("was not asked whether the trial is to stop") == 4, "once after each evaluation"
+        request_stop(folder, setup.storage)
+        assert asked_to_stop(folder, setup.storage) and attempt(setup, spec, worker).state == "stopped"
+        with pytest.raises(FileNotFoundError):
+            read_spec(folder.with_name("nobody"), setup.storage)
+    storage_module._store.cache_clear()
 
 
 def test_the_opening_ends_when_all_actors_have_come_or_after_a_while(

@@ -19,9 +19,18 @@ from torch import Tensor
 
 from limbeck.cluster.averaging import PeerLostError, average, with_peers
 from limbeck.cluster.hearing import saying
-from limbeck.cluster.messages import End, Ready, Refused, Said, packed, stop_requested
+from limbeck.cluster.messages import End, Ready, Refused, Said, packed
 from limbeck.cluster.mishaps import disk_is_full, no_room
-from limbeck.cluster.worker import DEATHS_FORGIVEN, Setup, attempt, failed, make_ready, read_spec, report_of
+from limbeck.cluster.worker import (
+    DEATHS_FORGIVEN,
+    Setup,
+    asked_to_stop,
+    attempt,
+    failed,
+    make_ready,
+    read_spec,
+    report_of,
+)
 from limbeck.worker import Progress, Worker
 
 _POLL_SECONDS = "0.2"
@@ -118,7 +127,7 @@ def _loop(config: dict[str, Any]) -> End | Refused:
         average=average,
         gather=gather,
         report=report,
-        should_stop=_agreed(lambda: stop_requested(folder, setup.storage), get_device()),
+        should_stop=_agreed(lambda: asked_to_stop(folder, setup.storage), get_device()),
         clock=time.perf_counter,
         graph=setup.graph,
     )

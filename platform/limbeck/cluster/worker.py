@@ -158,7 +158,7 @@ def _open(folder: Path, setup: Setup, config: Mapping[str, Any]) -> None:
 def _await(paths: Sequence[Path], storage: Storage, seconds: float = math.inf) -> None:
     """Wait until there are files at all paths, or for so long."""
     until = time.monotonic() + seconds
-    while not all(storage.exists(path) for path in paths) and time.monotonic() < until:
+    while not storage.insist(lambda: all(map(storage.exists, paths))) and time.monotonic() < until:
         time.sleep(_ASK_SECONDS if storage.remote else _POLL_SECONDS)
 
 
@@ -183,7 +183,7 @@ def _in_place(setup: Setup, folder: Path, tell: Callable[[Message], None]) -> En
         worker = Worker(
             folder,
             report=lambda progress: tell(report_of(progress, spec)),
-            should_stop=lambda: stop_requested(folder, setup.storage),
+            should_stop=lambda: asked_to_stop(folder, setup.storage),
             clock=time.perf_counter,
             graph=setup.graph,
         )
@@ -233,7 +233,7 @@ def attempt(setup: Setup, spec: TrialSpec, worker: Worker) -> End | Refused:
 
 
 def _train(setup: Setup, spec: TrialSpec, worker: Worker) -> End:
-    if stop_requested(worker.folder, setup.storage):
+    if setup.storage.insist(lambda: stop_requested(worker.folder, setup.storage)):
         return End("stopped")
     trail = Trail(setup.storage, worker.folder)
     setup.storage.insist(trail.fetch)
@@ -315,7 +315,19 @@ def _warm_stock(engine: Engine, cache_root: Path, device: str) -> Stock:
 
 def read_spec(folder: Path, storage: Storage = HERE) -> TrialSpec:
     """Read what the driver left in a trial's folder."""
-    return TrialSpec.model_validate(json.loads(storage.read_text(folder / "trial.json"))["spec"])
+    text = storage.insist(lambda: storage.read_text(folder / "trial.json"))
+    return TrialSpec.model_validate(json.loads(text)["spec"])
+
+
+def asked_to_stop(folder: Path, storage: Storage) -> bool:
+    """Say whether the trial in `folder` was asked to stop; a store that is away says no, until the next evaluation."""
+    try:
+        return stop_requested(folder, storage)
+    except OSError as error:
+        if not storage.remote:
+            raise
+        log.warning("%s was not asked whether the trial is to stop: %s", storage.uri, reason(error))
+        return False
 
 
 def report_of(progress: Progress, spec: TrialSpec) -> Report:
