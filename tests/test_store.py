@@ -205,6 +205,24 @@ def test_final_metrics_join_the_curves_at_the_last_update(store: Store, reader: 
     assert reader.metrics("mate", names="test/kl").to_numpy().tolist() == [["t0", 10, "test/kl", 0.3]]
 
 
+def test_a_kept_student_leaves_the_curve_as_it_was_measured(store: Store, reader: Reader) -> None:
+    store.add_sweep(a_sweep())
+    store.add_trials("mate", [a_trial("t0")])
+    said = ((10, 0.8), (20, 0.9), (30, 0.7))
+    for updates, value in said:
+        store.record_progress("mate", "t0", updates, 30, 1.0, {"retention": value})
+    store.finish_trial("mate", "t0", "complete", Outcome({"retention": 0.9, "test/kl": 0.3}))
+    row = reader.trial("mate", "t0")
+    assert (row.metrics["retention"], row.objective) == (0.9, {"retention": 0.9})
+    curve = reader.metrics("mate", names="retention")
+    assert tuple(zip(curve["updates"], curve["value"], strict=True)) == said
+    # As a resumed trial does whose end had not been heard.
+    store.record_progress("mate", "t0", 30, 30, 1.0, {"retention": 0.7})
+    store.finish_trial("mate", "t0", "complete", Outcome({"retention": 0.9}))
+    assert reader.metrics("mate", names="retention")["value"].tolist() == [0.8, 0.9, 0.7]
+    assert reader.trial("mate", "t0").metrics["retention"] == 0.9
+
+
 def test_states_filter_and_brief_rows(store: Store, reader: Reader) -> None:
     store.add_sweep(a_sweep())
     store.add_trials("mate", [a_trial(f"t{i}", 2 - i) for i in range(3)])

@@ -166,14 +166,18 @@ class Store:
         with self._transaction() as connection:
             new |= self._merge(connection, (sweep, trial), metrics)
             schema.change(connection, schema.trials, (sweep, trial), new)
-            _add_metrics(connection, (sweep, trial, updates), metrics)
+            schema.put(connection, schema.metrics, _metric_rows((sweep, trial, updates), metrics), "value")
             if examples:
                 row = {"sweep": sweep, "trial": trial, "updates": updates, "rows": plain(list(examples))}
                 schema.put(connection, schema.examples, [row], "rows")
             self._touch(connection, sweep)
 
     def finish_trial(self, sweep: str, trial: str, state: TrialState, outcome: Outcome | None = None) -> None:
-        """Record how a trial ended: complete, stopped or failed."""
+        """Record how a trial ended: complete, stopped or failed.
+
+        Final metrics are those of the student that is kept, which may be an earlier one than the last: the trial has
+        them, and its curves keep what was measured at the last update.
+        """
         if state not in ENDED:
             raise ValueError(f"a trial ends {', '.join(ENDED)}; got {state!r}")
         end = outcome or Outcome()
@@ -187,7 +191,7 @@ class Store:
             merged = self._merge(connection, (sweep, trial), end.metrics)
             times = {"state": state, "updated": now, "finished": now}
             schema.change(connection, schema.trials, (sweep, trial), {**merged, **known, **times})
-            _add_metrics(connection, (sweep, trial, updates), end.metrics)
+            schema.put(connection, schema.metrics, _metric_rows((sweep, trial, updates), end.metrics))
             self._touch(connection, sweep)
 
     def add_predictions(
@@ -278,9 +282,9 @@ def _last(connection: Connection, key: tuple[str, str]) -> _Last:
     return _Last(*row)
 
 
-def _add_metrics(connection: Connection, at: tuple[str, str, int], metrics: Mapping[str, float]) -> None:
+def _metric_rows(at: tuple[str, str, int], metrics: Mapping[str, float]) -> list[dict[str, Any]]:
     key = dict(zip(("sweep", "trial", "updates"), at, strict=True))
-    schema.put(connection, schema.metrics, [{**key, "name": n, "value": plain(v)} for n, v in metrics.items()], "value")
+    return [{**key, "name": name, "value": plain(value)} for name, value in metrics.items()]
 
 
 def _check(state: str, allowed: Any) -> None:
