@@ -20,7 +20,7 @@ import pytest
 
 import limbeck
 from limbeck.cli import main
-from limbeck.cli.places import cache_root, places
+from limbeck.cli.places import cache_root, given_places, places
 from limbeck.cli.plans import duration, load
 from limbeck.plan import load_plan
 from limbeck.predictor import Predictor
@@ -207,6 +207,21 @@ def test_places_flag_before_environment_before_default(monkeypatch: pytest.Monke
     assert at() == ("/srv/h", "postgresql://h/d")
     assert at(database="sqlite:///x.db") == ("/srv/h", "sqlite:///x.db")
     assert cache_root("c", "/default").is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql+psycopg://me:hunter2@db/x", "'…'"),
+        ("postgresql+psycopg://db/x?user=me&password=hunter2", "'…'"),
+        ("postgresql+psycopg://me@db/x", "postgresql+psycopg://me@db/x"),
+        ("sqlite:///runs/a b.db", "'sqlite:///runs/a b.db'"),
+    ],
+)
+def test_what_to_type_next_holds_no_password(url: str, told: str) -> None:
+    arguments = argparse.Namespace(home="r", database=url)
+    assert given_places(arguments) == f" --home r --database {told}"
+    assert given_places(argparse.Namespace(home=None, database=None)) == ""
 
 
 def test_a_home_that_is_no_folder_needs_a_database(run: Run) -> None:

@@ -347,6 +347,9 @@ except DatabaseUnreachableError as error:
         ("postgresql://u:hunter2@127.0.0.1:1/db", "cannot be used"),
         ("postgresql://u:hunter2@127.0.0.1:port/db", "no database URL"),
         ("postgresql://u@127.0.0.1:1/db?password=hunter2", "cannot be used"),
+        ("u:hunter2@host/db", "^\\*\\*\\*@host/db: this is no database URL. For a server write"),
+        ("host=db user=me password=hunter2 dbname=x", "For a server write postgresql"),
+        ("host=db user=me password = 'hunter2' dbname=x", "For a server write postgresql"),
     ],
 )
 def test_addresses_that_lead_nowhere_keep_the_password(url: str, words: str) -> None:
@@ -371,6 +374,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("redis://:s3cret@h", "redis://:***@h"),
         ("postgresql://h/x?user=ann&password=s3cret&sslmode=on", "postgresql://h/x?user=ann&password=***&sslmode=on"),
         ("host=h password=s3cret dbname=x", "host=h password=*** dbname=x"),
+        ("host=h password = 's3 cret' dbname=x", "host=h password = *** dbname=x"),
         ("sqlite:///a:b/c.db and ann@example.org", "sqlite:///a:b/c.db and ann@example.org"),
         ("postgresql://ann@db/x", "postgresql://ann@db/x"),
     ],

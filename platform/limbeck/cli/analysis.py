@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.cli.places import Commands, add_command, add_places, cache, places, reader
+from limbeck.cli.places import Commands, add_command, add_places, cache, given_places, places, reader
 from limbeck.cli.results import print_leaderboard, print_table
 from limbeck.errors import Problem, UserError
 
@@ -244,7 +244,7 @@ def _confirm(arguments: argparse.Namespace) -> int:
         return result.exit_code
     with reader(arguments) as results:
         print_leaderboard(results, arguments.sweep, top=10)
-    place = "".join(f" --{n} {getattr(arguments, n)}" for n in ("home", "database") if getattr(arguments, n))
+    place = given_places(arguments)
     print(f"next:\n  limbeck ablation {plan.name}{place}\n  limbeck retention {plan.name}{place}")
     return result.exit_code
 

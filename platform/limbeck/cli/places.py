@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,19 @@ def places(arguments: argparse.Namespace) -> Places:
     if "://" not in home:
         home = str(Path(home).expanduser())
     return Places(home, database or f"sqlite:///{Path(home) / 'limbeck.db'}")
+
+
+def given_places(arguments: argparse.Namespace) -> str:
+    """Return the places that were given, for a command to type next.
+
+    What is printed is kept in logs: an address that holds a password is not told again.
+    """
+    from limbeck.store.database import holds_password
+
+    given = {flag: getattr(arguments, flag) for flag in ("home", "database") if getattr(arguments, flag)}
+    if "database" in given and holds_password(given["database"]):
+        given["database"] = "…"
+    return "".join(f" --{flag} {shlex.quote(value)}" for flag, value in given.items())
 
 
 def cache() -> "Cache":

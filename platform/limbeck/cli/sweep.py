@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limbeck.cli.places import Commands, Places, add_command, add_places, add_plan, cache, places
+from limbeck.cli.places import Commands, Places, add_command, add_places, add_plan, cache, given_places, places
 from limbeck.cli.plans import load
 from limbeck.cli.results import print_leaderboard
 from limbeck.errors import Problem, UserError
@@ -96,11 +96,7 @@ def _resumed(arguments: argparse.Namespace, where: Places) -> "Plan":
 
 def _next(plan: "Plan", arguments: argparse.Namespace) -> str:
     """Return what to type next, with the places that were given."""
-    given = {flag: getattr(arguments, flag) for flag in ("home", "database") if getattr(arguments, flag)}
-    if "@" in given.get("database", ""):
-        # It may hold a password, and what is printed is kept in logs.
-        given["database"] = "'…'"
-    place = "".join(f" --{flag} {value}" for flag, value in given.items())
+    place = given_places(arguments)
     proofs = {"ablation": "ablation", "search": "confirm"}
     proof = [f"  limbeck {proofs[plan.kind]} {plan.name}{place}"] if plan.kind in proofs else []
     export = f"  limbeck export {plan.name} --format hf --to {plan.name}-best{place}"

@@ -25,8 +25,7 @@ from limbeck.cluster.probe import Finding
 from limbeck.cluster.session import OPEN, environment, quiet, refused_token
 from limbeck.cluster.upload import PLAN_FILE, Upload
 from limbeck.errors import Problem, UserError, did_you_mean
-from limbeck.store import redact
-from limbeck.store.database import Address
+from limbeck.store.database import holds_password
 
 _SWEEP = "limbeck_sweep"
 _OURS = "limbeck_version"
@@ -82,7 +81,7 @@ def _at(words: list[str], home: str | None, database: str | None) -> str:
     """Add the places. What is not given comes from the cluster's own environment variables."""
     if home is not None and "://" not in home and not Path(home).is_absolute():
         raise UserError(Problem("--home", f"give an absolute path that every node sees, got '{home}'"))
-    if database is not None and (Address(database).url.password is not None or redact(database) != database):
+    if database is not None and holds_password(database):
         what = (
             "all users of the cluster can read a job's command, so it must not hold a password: leave it out, and set"
         )

@@ -14,14 +14,14 @@ from limbeck.errors import Problem
 from limbeck.store.faults import DatabaseUnreachableError, StoreError, redact
 from limbeck.store.values import dump_json
 
-_USERINFO = re.compile(r"://.*@")
+_USERINFO = re.compile(r"^([^@]*?://)?.*@")
 
 
 class Address:
     """A database URL that was checked; prints without its password."""
 
     def __init__(self, url: str) -> None:
-        self.shown = _USERINFO.sub("://***@", redact(url))
+        self.shown = _USERINFO.sub(r"\1***@", redact(url))
         self.url = self._parsed(url)
         self.file: Path | None = None
         if self.url.get_backend_name() == "sqlite":
@@ -38,8 +38,7 @@ class Address:
         try:
             parsed = make_url(url)
         except (ArgumentError, ValueError):
-            hint = "" if "://" in url else f" For a file write sqlite:///{url}"
-            raise StoreError(Problem(self.shown, f"this is no database URL.{hint}")) from None
+            raise StoreError(Problem(self.shown, f"this is no database URL. {_hint(url)}".strip())) from None
         if parsed.drivername in ("postgresql", "postgresql+psycopg"):
             if "@" in (parsed.host or ""):
                 raise StoreError(Problem(self.shown, "write an @ inside the password as %40"))
@@ -57,6 +56,19 @@ class Address:
             raise StoreError(Problem(self.shown, "neither options nor paths with a ? are supported for SQLite"))
         # Absolute at once: a process that changes its folder later must not open another file.
         return Path(name).absolute()
+
+
+def holds_password(url: str) -> bool:
+    """Say whether whoever reads the URL reads a password. StoreError: it is no database URL."""
+    return Address(url).url.password is not None or redact(url) != url
+
+
+def _hint(url: str) -> str:
+    if "://" in url:
+        return ""
+    # As PostgreSQL's own tools take it: a password may be in it, and is not said again.
+    server = "=" in url or "@" in url
+    return "For a server write postgresql+psycopg://user@host/name" if server else f"For a file write sqlite:///{url}"
 
 
 def writing_engine(address: Address, timeout_seconds: float) -> Engine:

@@ -44,12 +44,15 @@ class SchemaNewerError(StoreError):
 
 
 _USERINFO = re.compile(r"(://[^\s:/@]*):[^\s]*@")
-_FIELD = re.compile(r"(?i)\b((?:ssl)?password|passwd|pwd|secret|(?:access_?|auth_?)?token|secret_?key)=([^\s&;'\"]+)")
+_FIELD = re.compile(
+    r"(?i)\b((?:ssl)?password|passwd|pwd|secret|(?:access_?|auth_?)?token|secret_?key)(\s?=\s?)"
+    r"('[^']*'|\"[^\"]*\"|[^\s&;'\"]+)"
+)
 
 
 def redact(text: str) -> str:
     """Return `text` with the passwords of URLs and `password=…` fields replaced by three stars."""
-    return _FIELD.sub(r"\1=***", _USERINFO.sub(r"\1:***@", text))
+    return _FIELD.sub(r"\1\2***", _USERINFO.sub(r"\1:***@", text))
 
 
 @contextmanager
