@@ -18,6 +18,7 @@ from disturbance import meanwhile, running
 from drivers import driven
 
 from conftest import PLAN, WORKERS_PATH
+from limbeck.cluster import sweep
 from limbeck.cluster.sweep import Site, run_sweep
 from limbeck.errors import UserError
 from limbeck.plan import Plan
@@ -118,8 +119,37 @@ def test_a_sweep_that_may_run_elsewhere_is_left_alone(
     site = Site(home.folder, f"sqlite:///{tmp_path}/limbeck.db", tmp_path / "cache", None, home.uri)
     with open_store(site.database) as store:
         store.add_sweep(NewSweep(plan.name, plan.text, plan.kind, plan.task, plan.objectives, plan.trials))
-    with pytest.raises(UserError, match=r"toy: it was heard of . s ago, so another process may be running it;"):
+    with pytest.raises(
+        UserError, match=rf"toy: it was heard of . s ago, so another process may be running it in {HOME};"
+    ):
         run_sweep(plan, site, resume=True, engine=TOY)
+
+
+def test_a_sweep_that_may_run_from_another_home_is_left_alone(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    plan, database, now = make_plan(""), f"sqlite:///{tmp_path}/limbeck.db", time.time()
+    here, there = (Site(tmp_path / name, database, tmp_path / "cache") for name in ("here", "there"))
+    for site in (here, there):
+        (site.home / plan.name).mkdir(parents=True)
+    home = sweep._home(here, plan.name)
+    assert sweep._home(here, plan.name) == home
+    with open_store(database, clock=lambda: now) as store:
+        store.add_sweep(NewSweep(plan.name, plan.text, plan.kind, plan.task, plan.objectives, plan.trials))
+        assert sweep._earlier(plan, there, sweep._home(there, plan.name)) == [], "an older one noted no home"
+        store.add_notes(plan.name, {"home": home})
+        assert sweep._earlier(plan, here, home) == [], "its lock says that it does not run"
+        left_alone = rf"toy: it was heard of . s ago, so another process may be running it in {here.home}; .* in \d\d s"
+        with pytest.raises(UserError, match=left_alone):
+            run_sweep(plan, there, resume=True, engine=TOY)
+        (here.home / plan.name / ".home").unlink()
+        with pytest.raises(UserError, match="another process may be running it"):
+            # The same path on a machine of its own.
+            run_sweep(plan, here, resume=True, engine=TOY)
+        now -= 100
+        store.heartbeat(plan.name)
+        assert sweep._earlier(plan, there, sweep._home(there, plan.name)) == [], "its driver has died"
+        now += 100
+        store.set_sweep_state(plan.name, "interrupted")
+        assert sweep._earlier(plan, there, sweep._home(there, plan.name)) == []
 
 
 @pytest.mark.soak

@@ -62,6 +62,7 @@ seeds: [0, 1]
     )
     assert (run.result.state, run.sweep.state, run.result.exit_code) == ("complete", "complete", 1)
     assert run.sweep.notes["prepared"] == ["toy teacher: fitted"] and run.sweep.notes["trials_at_once"] >= 1
+    assert run.sweep.notes["home"]["path"] == str(site.home)
 
     pids: Counter[float] = Counter()
     for row in run.rows.values():

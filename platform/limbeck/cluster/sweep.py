@@ -1,6 +1,7 @@
 """Run a sweep from a plan to its results, or go on with one that was interrupted."""
 
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -44,6 +45,8 @@ from limbeck.store import (
 from limbeck.store.health import database_state
 
 _ANSWER_SECONDS = 2.0
+_HOME = "home"
+"""A sweep's note of where it was driven from last."""
 _DEAD_SECONDS = 90.0
 """A driver that was silent for three heartbeats counts as dead."""
 
@@ -101,22 +104,33 @@ def run_sweep(
     check_disk(site.home)
     site.storage.check()
     with _only_driver(site.home / plan.name, plan.name):
-        rows = _earlier(plan, site) if resume else None
+        home = _home(site, plan.name)
+        rows = _earlier(plan, site, home) if resume else None
         if not resume:
             _refuse_taken(plan.name, site.database)
             if problems := plan_misfits(plan, Cache(site.cache_root)):
                 raise UserError(*problems)
-        return _Sweep(plan, site, console, engine).run(rows)
+        return _Sweep(plan, site, console, engine, home).run(rows)
 
 
-def _earlier(plan: Plan, site: Site) -> list[TrialRow]:
+def _home(site: Site, name: str) -> dict[str, str]:
+    """Return what a sweep notes of its home: the path, and what tells it from one of the same path elsewhere."""
+    mark = site.home / name / ".home"
+    if not mark.is_file():
+        mark.write_text(uuid.uuid4().hex)
+    return {"path": site.storage.shown(site.home), "mark": mark.read_text()}
+
+
+def _earlier(plan: Plan, site: Site, home: Mapping[str, str]) -> list[TrialRow]:
     with open_reader(site.database) as reader:
         sweep = reader.sweep(plan.name)
         silent = (datetime.now(UTC) - sweep.updated).total_seconds()
-        # An object store has no locks: a driver on another machine is known by its heartbeat alone.
-        if site.uri and sweep.state == "running" and silent < _DEAD_SECONDS:
-            what = f"it was heard of {silent:.0f} s ago, so another process may be running it; if that one has died, "
-            raise UserError(Problem(plan.name, f"{what}try again in {_DEAD_SECONDS - silent:.0f} s"))
+        # A home's lock says nothing of other homes, and object stores have none: there a heartbeat alone tells.
+        last = sweep.notes.get(_HOME, home)
+        if (site.uri or last != home) and sweep.state == "running" and silent < _DEAD_SECONDS:
+            what = f"it was heard of {silent:.0f} s ago, so another process may be running it in {last['path']}"
+            wait = f"if that one has died, try again in {_DEAD_SECONDS - silent:.0f} s"
+            raise UserError(Problem(plan.name, f"{what}; {wait}"))
         return reader.trials(plan.name)
 
 
@@ -145,8 +159,8 @@ def _only_driver(folder: Path, name: str) -> Iterator[None]:
 class _Sweep:
     """One run of a sweep's driver."""
 
-    def __init__(self, plan: Plan, site: Site, console: Console, engine: Engine) -> None:
-        self.plan, self.site, self.console, self.engine = plan, site, console, engine
+    def __init__(self, plan: Plan, site: Site, console: Console, engine: Engine, home: Mapping[str, str]) -> None:
+        self.plan, self.site, self.console, self.engine, self.home = plan, site, console, engine, home
         self.storage = site.storage.below(plan.name)
         self.recorded = False
         """Whether the sweep stands in the results."""
@@ -224,7 +238,7 @@ class _Sweep:
             store.add_sweep(NewSweep(plan.name, plan.text, plan.kind, plan.task, plan.objectives, plan.trials))
             self.recorded = True
             ledger.enter_known()
-        store.add_notes(plan.name, facts)
+        store.add_notes(plan.name, {**facts, _HOME: self.home})
 
     def _alive(self, store: PatientStore) -> None:
         if self.recorded:
