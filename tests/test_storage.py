@@ -185,6 +185,7 @@ def test_a_student_is_exported_from_the_home_that_was_given(home: Storage, monke
 def test_a_store_that_refuses_is_told_in_a_line(home: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="s3://nobodys/x: runs cannot be kept here: "):
         storage_at("s3://nobodys/x", tmp_path).check()
+    assert not [path for path in tmp_path.rglob("*") if not path.is_dir() or path.name.startswith(".")]
 
     def refuses(_: str) -> None:
         raise OSError("AWS Error ACCESS_DENIED during ListObjectsV2 operation\nmore")

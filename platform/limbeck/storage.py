@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -98,6 +99,13 @@ class Storage:
             with suppress(FileNotFoundError):
                 files.delete_dir(at)
 
+    def discard(self, path: Path) -> None:
+        """Remove a folder that is of no more use; where the store is away it stays there, and a line is logged."""
+        try:
+            self.remove(path)
+        except OSError as error:
+            log.warning("%s stays: %s", self.shown(path), reason(error))
+
     def leave(self, path: Path) -> None:
         """Drop this machine's copy of a folder; a folder that is no copy stays."""
         if self.uri:
@@ -119,11 +127,14 @@ class Storage:
     def check(self) -> None:
         """Write something and remove it. UserError: the store does not let us, or there is none."""
         if self.uri:
+            probe = self.folder / f".probe-{uuid.uuid4().hex[:8]}"
             try:
-                self.write_text(self.folder / ".probe" / "driver", "x")
-                self.remove(self.folder / ".probe")
+                self.write_text(probe / "driver", "x")
+                self.remove(probe)
             except OSError as error:
                 raise UserError(Problem(self.uri, f"runs cannot be kept here: {reason(error)}")) from None
+            finally:
+                self.leave(probe)
 
 
 HERE = Storage(Path())

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,6 +60,20 @@ def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * 2**20))
     with pytest.raises(UserError, match="only 10 MiB are free"):
         check_disk(tmp_path)
+
+
+def test_looking_at_a_disk_leaves_nothing_and_minds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".probe").mkdir()
+    check_disk(tmp_path)
+    monkeypatch.setattr(Path, "write_bytes", lambda path, _: fills_up(path))
+    with pytest.raises(UserError, match="runs cannot be kept here: No space left on device"):
+        check_disk(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".probe"]
+
+
+def fills_up(path: Path) -> None:
+    path.touch()
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_home_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:

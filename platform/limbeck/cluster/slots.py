@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,9 +52,12 @@ def check_disk(home: Path) -> None:
     """Refuse a home that cannot be written or has less than 1 GiB left."""
     try:
         home.mkdir(parents=True, exist_ok=True)
-        probe = home / ".probe"
-        probe.write_bytes(b"x")
-        probe.unlink()
+        # A name of its own: another sweep may be looking at this moment.
+        probe = home / f".probe-{uuid.uuid4().hex[:8]}"
+        try:
+            probe.write_bytes(b"x")
+        finally:
+            probe.unlink(missing_ok=True)
         free = shutil.disk_usage(home).free
     except OSError as error:
         raise UserError(Problem(str(home), f"runs cannot be kept here: {error.strerror}")) from None
