@@ -43,8 +43,7 @@ def _front(frame: pd.DataFrame, objectives: Mapping[str, str]) -> list[int]:
     if not set(columns) <= set(frame.columns):
         return []
     there = frame[(frame["state"] == "complete") & frame[columns].notna().all(axis=1)]
-    up = there[columns[0]].to_numpy(float) * (1 if way == "max" else -1)
-    places = pareto(there[columns[1]].to_numpy(float), up, "min" if other == "min" else "max")
+    places = pareto(there[columns[1]].to_numpy(float), there[columns[0]].to_numpy(float), other, way)
     return list(there.index[places])
 
 

@@ -77,7 +77,7 @@ def is_logarithmic(values: pd.Series) -> bool:
     return is_numeric(values) and there.min() > 0 and there.max() / there.min() >= 20 and there.nunique() > 4
 
 
-def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, theme: str) -> Chart:
+def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, way: str, theme: str) -> Chart:
     """Return parallel coordinates of the varied values, coloured by the objective; drag along an axis to filter.
 
     Where rows cover each other the first is on top.
@@ -87,7 +87,10 @@ def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, theme: s
     ends = short_paths(list(paths))
     found = [_dimension(frame[f"value:{path}"], label(ends[path], 24)) for path in paths]
     found.append((told.of(score), style.axis(label(metric_title(objective), 24), told)))
-    low, high = told.of([float(score.quantile(0.05)), float(score.max())], 3)
+    # The worst twentieth share a colour, so that few of them do not take most of the scale.
+    spread = (score.min(), score.quantile(0.95)) if way == "min" else (score.quantile(0.05), score.max())
+    low, high = told.of([float(end) for end in spread], 3)
+    colours = SCALES[theme][::-1] if way == "min" else SCALES[theme]
     axes = [
         {
             **axis,
@@ -117,7 +120,7 @@ def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, theme: s
             "min": low,
             "max": high,
             "text": [f"{high}{told.sign}", f"{low}{told.sign}"],
-            "inRange": {"color": list(SCALES[theme])},
+            "inRange": {"color": list(colours)},
             "right": 0,
             "top": "middle",
             "itemHeight": 240,
@@ -239,10 +242,13 @@ def importances(shares: Mapping[str, float]) -> Chart:
     return Chart(out, 90 + 34 * len(order))
 
 
-def front(frame: pd.DataFrame, x: str, y: str, titles: tuple[str, str]) -> Chart:
-    """Return complete trials by price and result; those that no other beats in both are joined by a line."""
+def front(frame: pd.DataFrame, x: str, y: str, titles: tuple[str, str], way: str) -> Chart:
+    """Return complete trials by price and result; those that no other beats in both are joined by a line.
+
+    The price is to be low, the result what `way` says.
+    """
     units = style.unit(x), style.unit(y)
-    place = pareto(frame[x].to_numpy(float), frame[y].to_numpy(float))
+    place = pareto(frame[x].to_numpy(float), frame[y].to_numpy(float), best_y=way)
     lead = frame.iloc[place].sort_values(x)
     rest = frame.drop(index=frame.index[place])
     tooltip = f"{{@[1]}}{units[1].sign} at {{@[0]}}{units[0].sign}<br>{{@[2]}}"
@@ -259,13 +265,13 @@ def front(frame: pd.DataFrame, x: str, y: str, titles: tuple[str, str]) -> Chart
     return Chart(style.figure(across, style.axis(titles[1], units[1]), series))
 
 
-def pareto(x: np.ndarray, y: np.ndarray, best_x: str = "min") -> list[int]:
-    """Return the places that no other place beats: y as high as possible at the least (or most) x."""
-    cost = x if best_x == "min" else -x
+def pareto(x: np.ndarray, y: np.ndarray, best_x: str = "min", best_y: str = "max") -> list[int]:
+    """Return the places that no other place beats, the one with the best x first."""
+    costs_x, costs_y = (values if way == "min" else -values for values, way in ((x, best_x), (y, best_y)))
     found: list[int] = []
-    highest = -np.inf
-    for i in np.lexsort((-y, cost)):
-        if y[i] > highest:
+    lowest = np.inf
+    for i in np.lexsort((costs_y, costs_x)):
+        if costs_y[i] < lowest:
             found.append(int(i))
-            highest = y[i]
+            lowest = costs_y[i]
     return found

@@ -110,7 +110,7 @@ def history_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
 
 
 def parallel_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
-    name, _ = objective(sweep)
+    name, way = objective(sweep)
     board = scored(sweep, frame, name)
     paths = varied(board)
     if len(board) < 2 or not paths:
@@ -118,10 +118,11 @@ def parallel_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
         return
     kept, remark = thinned(board, LINES_MOST)
     if len(paths) > AXES_MOST:
-        share = importance.importances(board[[f"value:{p}" for p in paths]], board[f"objective:{name}"], "max")
+        share = importance.of_configurations(board, [f"value:{p}" for p in paths], f"objective:{name}", way)
         paths = sorted(paths, key=lambda path: -share.get(f"value:{path}", 0.0))[:AXES_MOST]
-        remark += f" The {AXES_MOST} most important settings have an axis."
-    figure = search.parallel(kept, paths, name, st.context.theme.type or "light")
+        # Too few configurations tell nothing: then the order is the plan's.
+        remark += f" The {'most important' if share else 'first'} {AXES_MOST} settings have an axis."
+    figure = search.parallel(kept, paths, name, way, st.context.theme.type or "light")
     widgets.show_chart(figure, "parallel", "Parallel coordinates of complete trials")
     st.caption("Drag along an axis to keep only the trials that cross it there; click it to let go. " + remark)
 
@@ -171,11 +172,13 @@ def front_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
     with st.container(horizontal=True):
         y = widgets.pick_from("result", "Result", results)
         x = widgets.pick_from("price", "Price", prices)
-    there = complete[complete[x].notna() & complete[y].notna()].sort_values(y, ascending=False)
+    way = {f"objective:{name}": way for name, way in sweep.objectives.items()}.get(y, "max")
+    there = complete[complete[x].notna() & complete[y].notna()].sort_values(y, ascending=way == "min")
     kept, remark = thinned(there, POINTS_MOST)
-    figure = search.front(kept, x, y, (prices[x], results[y]))
+    figure = search.front(kept, x, y, (prices[x], results[y]), way)
     chart(figure, sweep, "front", f"{results[y]} against {prices[x]}")
-    st.caption("On the line: trials that no other beats in both. The best of many noisy trials flatters. " + remark)
+    better = "both the lower the better" if way == "min" else "the result the higher the better, the price the lower"
+    st.caption(f"On the line: trials that no other beats in both, {better}. The best of many flatters. {remark}")
 
 
 VIEWS: dict[str, Callable[[SweepRow, pd.DataFrame], None]] = {

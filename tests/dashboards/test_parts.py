@@ -277,6 +277,18 @@ def test_the_front_is_what_no_other_beats() -> None:
     y = np.array([0.5, 0.7, 0.6, 0.8, 0.8])
     assert search.pareto(x, y) == [0, 3]
     assert search.pareto(x, y, "max") == [4]
+    assert search.pareto(x, -y, best_y="min") == [0, 3]
+    assert search.pareto(x, -y, "max", "min") == [4]
+
+
+def test_the_front_of_a_loss_is_below_and_shows_true_values() -> None:
+    frame = pd.DataFrame(
+        {"trial": ["a", "b", "c", "d"], "parameters": [1e6, 2e6, 3e6, 3e6], "objective:kl": [0.5, 0.2, 0.1, 0.4]}
+    )
+    figure = search.front(frame, "parameters", "objective:kl", ("size", "KL"), "min")
+    found = {one["name"]: one["data"] for one in figure.option["series"]}
+    assert found["front"] == [(1.0, 0.5, "a"), (2.0, 0.2, "b"), (3.0, 0.1, "c")]
+    assert found["other trials"] == [(3.0, 0.4, "d")]
 
 
 def test_curves_are_few_traces_whatever_the_trials() -> None:
@@ -378,10 +390,14 @@ def test_every_kind_of_setting_has_a_panel_and_an_axis() -> None:
     assert [axis["name"] for axis in panels.option["xAxis"]] == ["rate (1e-6)", "layers", "kind"]
     assert panels.option["xAxis"][2]["data"] == ["<b>kl</b>", "ce"]
     assert panels.picked([{"series_index": 0, "data_indices": [3]}]) == "t3"
-    lines = search.parallel(frame[frame["state"] == "complete"], paths, "retention", "dark").option
+    lines = search.parallel(frame[frame["state"] == "complete"], paths, "retention", "max", "dark").option
     assert [axis["name"] for axis in lines["parallelAxis"]] == ["rate (1e-6)", "layers", "kind", "selection retention"]
     assert lines["parallelAxis"][2]["data"] == ["<b>kl</b>", "ce", "–"]
     assert lines["series"][0]["data"][-1][0] == pytest.approx(0.1), "the first row is drawn last, on top"
+    assert lines["visualMap"]["inRange"]["color"] == list(palette.SCALES["dark"])
+    turned = search.parallel(frame, paths, "retention", "min", "dark").option["visualMap"]
+    assert turned["inRange"]["color"] == list(palette.SCALES["dark"])[::-1], "what is best stands out, here the lowest"
+    assert (turned["min"], turned["max"]) == (80.0, pytest.approx(98.1, abs=0.1)), "the worst share a colour"
     for figure in (panels.option, lines, search.history(frame, "retention", "max").option):
         json.dumps(figure, allow_nan=False)
 

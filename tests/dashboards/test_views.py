@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from limbeck.analysis.ablation import Question, ablation
 from limbeck.analysis.words import p_value
-from limbeck.store import Outcome, open_reader, open_store
+from limbeck.store import NewSweep, NewTrial, Outcome, open_reader, open_store
 
 from .conftest import Open, numbers, run, said, tables
 from .demo import HOSTILE
@@ -31,6 +32,11 @@ def escaped(text: str) -> str:
     import words
 
     return words.literal(text)
+
+
+def figure(app: AppTest) -> dict[str, Any]:
+    """The first figure of a page."""
+    return dict(json.loads(app.get("echarts_chart")[0].proto.spec))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -111,6 +117,27 @@ def test_going_back_takes_a_choice_back(at_demo: Path, open_page: Open) -> None:
     assert app.selectbox[1].value == "seed", "what was chosen besides stays"
 
 
+def test_what_is_minimised_leads_where_it_is_low(at_nothing: Path, open_page: Open) -> None:
+    paths = [f"method.s{i}" for i in range(10)]
+    with open_store(f"sqlite:///{at_nothing / 'limbeck.db'}") as store:
+        store.add_sweep(NewSweep("low", "", "search", "movies", {"selection/kl": "min"}))
+        for cell in range(20):
+            # The last setting tells the five best from the rest, every other one the five worst.
+            values = dict.fromkeys(paths, cell >= 15) | {paths[-1]: cell < 5}
+            for seed in range(2):
+                trial = f"t{cell}-{seed}"
+                store.add_trials("low", [NewTrial(trial, 2 * cell + seed, f"c{cell}", seed, values)])
+                found = {"selection/kl": 0.1 + cell / 100 + seed / 1000}
+                store.finish_trial("low", trial, "complete", Outcome(found, parameters=(20 - cell) * 1_000_000))
+    lines = figure(open_page("sweep", sweep="low", view="Parallel"))
+    assert "s9" in [axis["name"] for axis in lines["parallelAxis"]]
+    assert len(lines["parallelAxis"]) == 9 + 1
+    app = open_page("sweep", sweep="low", view="Front")
+    front = next(one["data"] for one in figure(app)["series"] if one["name"] == "front")
+    assert [trial for _, _, trial in front] == [f"t{cell}-0" for cell in reversed(range(20))]
+    assert "both the lower the better" in said(app)
+
+
 def test_what_is_usual_follows_the_results(at_demo: Path, open_page: Open) -> None:
     app = open_page("sweep", sweep="sizes")
     assert {"method", "layers"} & set(app.dataframe[0].value.columns)
@@ -189,9 +216,9 @@ def test_text_from_data_is_never_markup(at_demo: Path, open_page: Open) -> None:
 
 def test_retention_is_that_of_the_best_configuration_with_an_interval(at_demo: Path, open_page: Open) -> None:
     app = open_page("retention", sweeps=["sizes"])
-    figure = json.loads(app.get("echarts_chart")[0].proto.spec)
-    assert "kd · 1 layer, 13.7 M" in figure["yAxis"][0]["data"]
-    assert [title["text"] for title in figure["title"]] == ["test", "amazon, other domain"]
+    shown = figure(app)
+    assert "kd · 1 layer, 13.7 M" in shown["yAxis"][0]["data"]
+    assert [title["text"] for title in shown["title"]] == ["test", "amazon, other domain"]
     import data
     from students import best_students
 
