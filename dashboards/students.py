@@ -1,4 +1,4 @@
-"""The students worth reporting: for every task, method and size the configuration that did best on selection."""
+"""The students worth reporting: for every task, method and size the configuration that retains most on selection."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from limbeck.errors import UserError
 from limbeck.store import SweepRow
 
 _SAME = ["task", "method", "parameters", "layers"]
+_GOAL = "metric:retention"
+"""On the selection split, and measured of every trial: sweeps whose objectives differ are compared by it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Student:
 
 
 def best_students(sweeps: Sequence[SweepRow]) -> list[Student]:
-    """Return the best configuration by the plan's objective for every task, method and size, small ones first."""
+    """Return the configuration that retains most on selection for every task, method and size, small ones first."""
     parts = [part for place, sweep in enumerate(sweeps) if not (part := _measured(place, sweep)).empty]
     if not parts:
         return []
@@ -71,11 +73,9 @@ def best_students(sweeps: Sequence[SweepRow]) -> list[Student]:
 def _measured(place: int, sweep: SweepRow) -> pd.DataFrame:
     """Return the complete trials of a sweep with what tells students apart, from what varies or else from the base."""
     frame = data.frame(sweep)
-    name, way = next(iter(sweep.objectives.items()), ("retention", "max"))
-    column = f"objective:{name}"
-    if column not in frame:
+    if _GOAL not in frame:
         return pd.DataFrame()
-    done = frame[(frame["state"] == "complete") & frame["parameters"].notna() & frame[column].notna()]
+    done = frame[(frame["state"] == "complete") & frame["parameters"].notna() & frame[_GOAL].notna()]
     base = plan_text.base(sweep.plan)
     layers = plan_text.lookup(base, "student.layers")
     size = "metric:parameters_non_embedding"
@@ -88,7 +88,7 @@ def _measured(place: int, sweep: SweepRow) -> pd.DataFrame:
             "layers": _varied(done, ("value:student.layers",), layers if isinstance(layers, int) else -1),
             "parameters": done["parameters"],
             "size": done[size].fillna(done["parameters"]) if size in done else done["parameters"],
-            "goal": done[column] * (-1.0 if way == "min" else 1.0),
+            "goal": done[_GOAL],
         }
     )
 

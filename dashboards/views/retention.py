@@ -119,8 +119,9 @@ def page() -> None:
     if chosen_student is not None:
         links.open_trial(*links.parted(chosen_student))
     st.caption(
-        "Of every method and size the configuration that is best on the selection split, measured on the test sets; "
-        "the dotted line is the teacher. The best of many flatters: `limbeck confirm` re-runs it on fresh seeds."
+        "Of every method and size the configuration that retains most on the selection split, whatever its sweep "
+        "optimises, measured on the test sets; the dotted line is the teacher. The best of many flatters: "
+        "`limbeck confirm` re-runs it on fresh seeds."
     )
     st.subheader("Growth with size", anchor=False)
     split = splits[0] if len(splits) == 1 else widgets.pick_one("split", "Test set", splits)

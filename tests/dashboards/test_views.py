@@ -239,6 +239,24 @@ def test_retention_is_that_of_the_best_configuration_with_an_interval(at_demo: P
     assert kept.told == "3 seeds, interval over seeds and test examples"
 
 
+def test_the_best_of_sweeps_with_other_objectives_is_what_retains_most(at_nothing: Path) -> None:
+    import data
+    from students import best_students
+
+    objectives = {"kept": ("selection/accuracy", "max"), "low": ("selection/kl", "min")}
+    with open_store(f"sqlite:///{at_nothing / 'limbeck.db'}") as store:
+        for name, (metric, way) in objectives.items():
+            store.add_sweep(NewSweep(name, "base: {method: kd}", "search", "movies", {metric: way}))
+            retained = {"good": 0.95, "poor": 0.6} if name == "low" else {"fair": 0.9}
+            store.add_trials(name, [NewTrial(cell, i, cell, 0, {}) for i, cell in enumerate(retained)])
+            for cell, retention in retained.items():
+                found = {"retention": retention, "selection/accuracy": retention, "selection/kl": 1 - retention}
+                # What a test set says must not choose.
+                store.finish_trial(name, cell, "complete", Outcome(found, 1.5 - retention, 1_000_000))
+    (best,) = best_students(data.sweeps())
+    assert (best.sweep.name, best.cell, best.chosen_from) == ("low", "good", 3)
+
+
 def test_ablations_tell_effects_power_and_what_is_missing(at_demo: Path, open_page: Open) -> None:
     app = open_page("ablations", sweep="mate-ablation", split="test")
     shown = numbers(app)
