@@ -81,6 +81,9 @@ def _holds(values: pd.Series, sign: str, value: str, share: bool) -> pd.Series:
         return _SIGNS[sign](values, number)
     if sign in ("=", "==", "!="):
         same = values.astype(str).str.casefold() == value.casefold()
+        if number is not None:
+            # Not by what can be read as a number: a trial may be called 12e45.
+            same |= values.astype(object) == number
         return ~same if sign == "!=" else same
     numeric = pd.to_numeric(values, errors="coerce")
     if number is None or numeric.notna().sum() == 0:

@@ -11,9 +11,10 @@ import links
 import plan_text
 import widgets
 import words
-from charts.search import is_numeric, pareto
+from charts.search import distinct, is_numeric, pareto
 from limbeck.errors import UserError
 from limbeck.store import SweepRow
+from limbeck.store.frames import NULL
 
 ROWS_MOST = 1000
 """Rows sent to the browser; filter and order are applied before."""
@@ -58,7 +59,8 @@ def filled(frame: pd.DataFrame, base: Mapping[str, object]) -> pd.DataFrame:
         above = [".".join(names[:k]) for k in range(1, len(names))]
         unset = frame[column].isna() & frame[[c for c in above if c in frame]].isna().all(axis=1)
         if unset.any() and usual != plan_text.NOT_SET and not isinstance(usual, (dict, list)):
-            new[column] = frame[column].astype(object).where(~unset, usual).infer_objects()
+            told = NULL if usual is None else usual
+            new[column] = frame[column].astype(object).where(~unset, told).infer_objects()
     return frame.assign(**new)
 
 
@@ -165,7 +167,7 @@ def view(sweep: SweepRow, frame: pd.DataFrame) -> None:
 
 
 def _comparable(values: pd.Series) -> pd.Series:
-    return values if is_numeric(values) else values.astype(str)
+    return values if is_numeric(values) else values.map({value: i for i, value in enumerate(distinct(values))})
 
 
 def _filter() -> str:

@@ -77,7 +77,7 @@ def _measured(place: int, sweep: SweepRow) -> pd.DataFrame:
         return pd.DataFrame()
     done = frame[(frame["state"] == "complete") & frame["parameters"].notna() & frame[_GOAL].notna()]
     base = plan_text.base(sweep.plan)
-    layers = plan_text.lookup(base, "student.layers")
+    layers = _varied(done, ("value:student.layers",), plan_text.lookup(base, "student.layers"))
     size = "metric:parameters_non_embedding"
     return pd.DataFrame(
         {
@@ -85,7 +85,7 @@ def _measured(place: int, sweep: SweepRow) -> pd.DataFrame:
             "cell": done["cell"],
             "task": _varied(done, ("value:task", "value:task.name"), plan_text.named(base, "task") or sweep.task),
             "method": _varied(done, ("value:method", "value:method.name"), plan_text.named(base, "method") or "?"),
-            "layers": _varied(done, ("value:student.layers",), layers if isinstance(layers, int) else -1),
+            "layers": pd.to_numeric(layers, errors="coerce").fillna(-1),
             "parameters": done["parameters"],
             "size": done[size].fillna(done["parameters"]) if size in done else done["parameters"],
             "goal": done[_GOAL],

@@ -236,7 +236,7 @@ def test_states_filter_and_brief_rows(store: Store, reader: Reader) -> None:
 def test_the_frame_is_flat(store: Store, reader: Reader) -> None:
     store.add_sweep(a_sweep())
     assert "trial" in reader.trial_frame("mate").columns, "an empty sweep has the columns too"
-    store.add_trials("mate", [NewTrial("t0", 0, "c0", 7, {"a.b": [1, 2], "c": "kl"}), a_trial("t1", 1)])
+    store.add_trials("mate", [NewTrial("t0", 0, "c0", 7, {"a.b": [1, 2], "c": "kl", "d": None}), a_trial("t1", 1)])
     store.record_progress("mate", "t0", 10, 10, 1.0, {"retention": 0.1})
     frame = reader.trial_frame("mate").set_index("trial")
     assert json.loads(frame.loc["t0", "value:a.b"]) == [1, 2]
@@ -248,6 +248,8 @@ def test_the_frame_is_flat(store: Store, reader: Reader) -> None:
     ]
     assert math.isnan(frame.loc["t1", "metric:retention"])
     assert frame.loc["t1", "value:student.layers"] == 3
+    assert frame.loc["t0", "value:d"] == "null"
+    assert math.isnan(frame.loc["t1", "value:d"]), "it was not given, which is not the same"
 
 
 def test_predictions_and_what_they_are_compared_with(store: Store, reader: Reader) -> None:

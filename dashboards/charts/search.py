@@ -1,6 +1,8 @@
 """How a search went: its history, what its values did, which of them mattered, and what is worth its price."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,6 +79,11 @@ def is_logarithmic(values: pd.Series) -> bool:
     return is_numeric(values) and there.min() > 0 and there.max() / there.min() >= 20 and there.nunique() > 4
 
 
+def distinct(values: pd.Series) -> list[Any]:
+    """Return the values that occur: numbers by size, then words by the alphabet."""
+    return sorted(values.dropna().unique(), key=lambda value: (isinstance(value, str), value))
+
+
 def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, way: str, theme: str) -> Chart:
     """Return parallel coordinates of the varied values, coloured by the objective; drag along an axis to filter.
 
@@ -151,9 +158,19 @@ def _dimension(values: pd.Series, title: str) -> tuple[list[object], Option]:
             return told.of(values), _numbers(title + more, numbers, is_logarithmic(values))
         texts = [value_text(value) for value in few]
         return [None if pd.isna(v) else texts.index(value_text(v)) for v in values], _choices(texts, title)
-    texts = values.map(value_text, na_action="ignore").where(values.notna(), "–").map(lambda text: label(text, 18))
-    codes, names = pd.factorize(texts, sort=True)
-    return codes.tolist(), _choices(list(names), title)
+    codes, names = _coded(values)
+    return codes, _choices(names, title)
+
+
+def _coded(values: pd.Series) -> tuple[list[Any], list[str]]:
+    """Return each value's place among those that occur, and how these read; last is what is not there."""
+
+    def text(value: object) -> str:
+        return "–" if pd.isna(value) else label(value_text(value), 18)
+
+    absent = [math.nan] if values.isna().any() else []
+    names = list(dict.fromkeys(map(text, [*distinct(values), *absent])))
+    return pd.Index(names).get_indexer(list(map(text, values))).tolist(), names
 
 
 def _numbers(title: str, values: np.ndarray, logarithmic: bool) -> Option:
@@ -194,10 +211,9 @@ def slices(frame: pd.DataFrame, paths: Sequence[str], objective: str) -> Chart:
             more, setting = style.of_setting(numbers.tolist())
             x = _numbers(title + more, setting.factor * numbers.to_numpy(), is_logarithmic(values))
         else:
-            texts = there["x"].map(value_text).map(lambda text: label(text, 18))
-            codes, names = pd.factorize(texts, sort=True)
+            codes, names = _coded(there["x"])
             there = there.assign(x=codes)
-            x = {**style.axis(title), "type": "category", "data": list(names), "axisLabel": {}}
+            x = {**style.axis(title), "type": "category", "data": names, "axisLabel": {}}
         out["xAxis"].append({**x, "gridIndex": place})
         named = style.axis(metric_title(objective), told) if at == 0 else style.axis("", told)
         out["yAxis"].append({**y, **named, "gridIndex": place})

@@ -29,7 +29,7 @@ import widgets
 import words
 from charts import curves, forest, search, style
 from limbeck.errors import UserError
-from limbeck.store import SweepRow, TrialRow, open_reader
+from limbeck.store import NewSweep, NewTrial, Outcome, SweepRow, TrialRow, open_reader, open_store
 
 from .conftest import DASHBOARDS
 from .demo import HOSTILE, build
@@ -346,6 +346,38 @@ def test_a_cell_that_leaves_a_setting_alone_shows_the_plans() -> None:
     assert rates.drop(1).tolist() == [0.3, 0.1, 0.3] and np.isnan(rates[1])
     assert found["value:training.weight_decay"].equals(frame["value:training.weight_decay"])
     assert found["value:method"].equals(frame["value:method"])
+
+
+def test_what_was_set_to_null_is_not_the_plans(at_nothing: Path) -> None:
+    with open_store(data.database()) as store:
+        store.add_sweep(NewSweep("s", "", "ablation", "movies", {"retention": "max"}))
+        values = [{}, {"training.rows": None}, {"training.rows": 200}, {"training.rows": 1500}]
+        store.add_trials("s", [NewTrial(f"t{i}", i, f"c{i}", 0, given) for i, given in enumerate(values)])
+    frame = data.frame(data.reader().sweep("s"))
+    found = leaderboard.filled(frame, {"training": {"rows": 1000}})
+    assert found["value:training.rows"].tolist() == [1000, "null", 200, 1500]
+
+    def kept(text: str) -> list[str]:
+        return list(filters.filtered(found, text, {"rows": "value:training.rows"}, ["trial"])["trial"])
+
+    assert [kept("rows = 1e3"), kept("rows = null"), kept("rows > 500")] == [["t0"], ["t1"], ["t0", "t3"]]
+    assert kept("rows != 1000") == ["t1", "t2", "t3"]
+    board = found.sort_values("value:training.rows", key=leaderboard._comparable)
+    assert board["value:training.rows"].tolist() == [200, 1000, 1500, "null"], "numbers by size, not as words"
+    codes, names = search._coded(frame["value:training.rows"])
+    assert (codes, names) == ([3, 2, 0, 1], ["200", "1500", "null", "–"])
+    base = leaderboard.filled(frame, {"training": {"rows": None}})
+    assert base["value:training.rows"].tolist() == ["null", "null", 200, 1500], "of the plan as of a trial"
+
+
+def test_layers_that_were_set_to_null_are_not_the_plans(at_nothing: Path) -> None:
+    with open_store(data.database()) as store:
+        plan = "base: {method: kd, student: {layers: 3}}"
+        store.add_sweep(NewSweep("s", plan, "ablation", "movies", {"retention": "max"}))
+        for i, values in enumerate([{}, {"student.layers": None}]):
+            store.add_trials("s", [NewTrial(f"t{i}", i, f"c{i}", 0, values)])
+            store.finish_trial("s", f"t{i}", "complete", Outcome({"retention": 0.9}, 0.9, 1_000_000))
+    assert {one.cell: one.layers for one in students.best_students(data.sweeps())} == {"c0": 3, "c1": None}
 
 
 def test_a_whole_table_that_varies_is_called_by_its_name() -> None:

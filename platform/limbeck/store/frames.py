@@ -15,6 +15,8 @@ TIMES = ("created", "started", "updated", "finished")
 FLAT = (*PLACE, "error", "folder", *TIMES)
 TABLES = ("values", "objective", "metrics")
 """Asked for as text: one piece of JSON is read several times faster than thousands."""
+NULL = "null"
+"""Stands for a setting that a trial was given as null: pandas takes None for NaN, which says that it was not given."""
 
 
 def trial_frame(rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
@@ -41,6 +43,8 @@ def _keys(tables: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _scalar(value: Any) -> Any:
+    if value is None:
+        return NULL
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 

@@ -137,7 +137,7 @@ class Reader:
     def trial_frame(self, sweep: str) -> pd.DataFrame:
         """Return a flat frame, one row a trial: its columns, `value:<path>`, `objective:<name>`, `metric:<name>`.
 
-        Values that are lists or tables are JSON text, so that every cell is a scalar.
+        Values that are lists, tables or null are JSON text, so that every cell is a scalar; NaN are those not varied.
         """
         t = schema.trials.c
         columns = [*(t[name] for name in frames.FLAT), *(cast(t[name], Text) for name in frames.TABLES)]
