@@ -72,6 +72,30 @@ def test_it_serves_and_goes_with_its_command(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+STREAMLIT = [sys.executable, "-m", "streamlit", "run", str(DASHBOARDS / "app.py"), "--server.headless", "true"]
+
+
+@pytest.mark.parametrize(
+    ("command", "elsewhere"),
+    [
+        ([*STREAMLIT, "--server.port"], False),
+        ([sys.executable, "-m", "limbeck.cli", "dashboard", "--address", "0.0.0.0", "--port"], True),
+    ],
+    ids=["streamlit", "limbeck --address"],
+)
+def test_only_who_is_told_to_listens_beyond_this_machine(command: list[str], elsewhere: bool, tmp_path: Path) -> None:
+    port = free_port()
+    where = {**os.environ, "LIMBECK_HOME": str(tmp_path)}
+    with subprocess.Popen([*command, str(port)], stderr=subprocess.DEVNULL, cwd=tmp_path, env=where) as server:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/_stcore/health")
+            with socket.socket() as probe:
+                # Another address of this machine, which a server on 127.0.0.1 does not answer at.
+                assert (probe.connect_ex(("127.0.0.2", port)) == 0) is elsewhere
+        finally:
+            server.send_signal(signal.SIGTERM)
+
+
 def wait_for(url: str, seconds: float = 90.0) -> None:
     until = time.monotonic() + seconds
     while True:
