@@ -311,6 +311,18 @@ def test_a_grid_runs_every_combination() -> None:
     assert told == ["p.yaml: vary: makes up to 14,400 cells; at most 10,000"]
 
 
+def test_cells_whose_long_values_begin_alike_have_names_of_their_own() -> None:
+    folder = "/storage/of/the/whole/department/models/that/are/ready/2026"
+    choices = [f"{folder}/{name}" for name in ("a", "b", "c")]
+    vary = {"teacher.checkpoint": {"choice": choices}, "student.layers": {"choice": [1, 2]}}
+    raw = changed(changed(MATE, "vary", vary), "search", {"sampler": "grid"}).replace("base: minilm-l6", "epochs: 1")
+    names = [cell.name for cell in plan_of(raw).cells()]
+    assert len(set(names)) == len(names) == 6
+    assert names[0] == f"teacher.checkpoint={folder[:59]}… student.layers=1"
+    assert all(name.startswith(f"teacher.checkpoint={folder[:59]}… student.layers=") for name in names)
+    assert names == [cell.name for cell in plan_of(raw).cells()]
+
+
 def test_a_single_configuration_runs_over_seeds_and_tasks() -> None:
     plan = plan_of("name: one\nbase: {method: kd}\ntasks: [movies, {name: topics}]\nseeds: [3, 4]\n")
     assert (plan.kind, plan.trials, plan.task) == ("single", 4, "movies")

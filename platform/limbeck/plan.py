@@ -99,7 +99,7 @@ class Plan:
         if self.kind == "search":
             return []
         if self.kind == "grid":
-            return [Cell(_cell_name(values), values) for values in self._grid()]
+            return _named(self._grid())
         cells = self.ablate.cells() if self.ablate else [Cell("base", {})]
         return over_tasks(cells, self.tasks)
 
@@ -145,8 +145,18 @@ def _problems(where: str, faults: Sequence[Fault]) -> list[Problem]:
     return [Problem(f"{where}: {fault.path}" if fault.path else where, fault.what) for fault in faults]
 
 
-def _cell_name(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{path}={shown(value)}" for path, value in values.items())
+def _named(rows: Sequence[dict[str, Any]]) -> list[Cell]:
+    """Return the cells of a grid under names of their own: long values are cut, and a name that is taken gets a hash.
+
+    The first keeps the plain name, by which results that are stored already know it.
+    """
+    cells: dict[str, Cell] = {}
+    for values in rows:
+        name = " ".join(f"{path}={shown(value)}" for path, value in values.items())
+        if name in cells:
+            name = f"{name} {content_hash(values)}"
+        cells[name] = Cell(name, values)
+    return list(cells.values())
 
 
 def _checked(raw: Mapping[str, Any], where: str, overrides: Sequence[str], folder: Path | None) -> Plan:

@@ -112,6 +112,19 @@ def test_known_trials_are_all_written_down_first_seed_first(
     assert not ledger.left()
 
 
+def test_every_cell_of_a_grid_is_entered_however_long_its_values(
+    make_plan: MakePlan, store: Store, reader: Reader, tmp_path: Path
+) -> None:
+    folder = "/models" * 9
+    plan = make_plan(
+        GRID.replace("student.layers: {choice: [1, 2]}", f"student.checkpoint: {{choice: [{folder}/a, {folder}/b]}}")
+    )
+    begin(store, plan)
+    Ledger(plan, store, Known(plan), Storage(tmp_path)).enter_known()
+    assert len({row.cell for row in reader.trials("toy")}) == 2
+    assert len(reader.trials("toy")) == plan.trials == 4
+
+
 def test_a_job_leaves_its_plan_in_its_folder(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
     plan = make_plan(GRID)
     begin(store, plan)
