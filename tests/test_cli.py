@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,11 +20,12 @@ import numpy as np
 import pytest
 
 import limbeck
-from limbeck.cli import main
+from limbeck.cli import _parser, main
 from limbeck.cli.places import cache_root, given_places, places
 from limbeck.cli.plans import duration, load
-from limbeck.plan import load_plan
+from limbeck.plan import load_base, load_plan
 from limbeck.predictor import Predictor
+from limbeck.resources import find_plan
 from limbeck.store import NewSweep, NewTrial, Outcome, StoreError, open_reader, open_store
 from limbeck.tasks import TaskConfig, load_task
 from small_students import CLASSES, write_student
@@ -109,6 +111,22 @@ def test_every_command_has_help_with_examples(run: Run, command: str) -> None:
     assert code == 0
     examples = out.split("examples:\n")[1]
     assert f"limbeck {command}" in examples
+
+
+def _examples() -> list[str]:
+    """Every call of limbeck in the examples of the commands' help, without what a shell does with it."""
+    commands = next(action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    texts = [parser.epilog.split("examples:\n")[1] for parser in commands.choices.values()]
+    return [call for text in texts for call in re.findall(r"^  .*?limbeck ([^|<>\n]+)", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("example", _examples())
+def test_an_example_of_the_help_is_understood_and_its_plan_valid(example: str) -> None:
+    arguments = _parser().parse_args(shlex.split(example))
+    plan = getattr(arguments, "plan", None)
+    if plan not in (None, "mine.yaml"):
+        read = load_base if example.startswith("trial") else load_plan
+        read(find_plan(plan), arguments.overrides)
 
 
 def test_the_help_lists_every_command(run: Run) -> None:

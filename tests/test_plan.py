@@ -397,6 +397,20 @@ def test_the_base_alone_takes_what_the_plan_varies(tmp_path: Path) -> None:
     plan = load_base(path, ["method.mask_rate=0.2"])
     assert (plan.kind, plan.trials) == ("single", 2)
     assert plan.spec({}, 0).model_dump()["method"]["mask_rate"] == 0.2
+    path.write_text(
+        MATE.replace("sampler: tpe", "sampler: tpee").replace("mask_rate: {uniform", "mask_rates: {uniform")
+    )
+    around = ["search.trials=5", "vary.method.mask_rate=null", "vary.method.divergence={choice: [kl]}", "seeds=[3]"]
+    plan = load_base(path, ["method.mask_rate=0.2", *around])
+    assert (plan.kind, plan.seeds) == ("single", (3,))
+
+
+def test_the_base_alone_is_on_the_first_task_unless_told(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("tasks: [movies, topics]\nbase: {method: kd}\n")
+    assert load_base(path).spec({}, 0).task.name == "movies"
+    assert load_base(path, ["task=topics"]).spec({}, 0).task.name == "topics"
+    assert load_base(path, ["tasks=[topics, movies]"]).spec({}, 0).task.name == "topics"
 
 
 _odd = st.sampled_from(

@@ -23,6 +23,7 @@ from limbeck.varying import active
 from limbeck.yaml_strict import dump_yaml, load_yaml, mapping
 
 Kind = Literal["search", "grid", "ablation", "single"]
+_AROUND_THE_BASE = ("vary", "search", "ablate")
 _FAULTY_CELLS_SHOWN = 5
 
 
@@ -120,21 +121,26 @@ def load_plan(path: Path, overrides: Sequence[str] = (), folder: Path | None = N
 
     Relative paths of a task's files are taken from `folder`, so that any process finds them.
     """
-    return _checked(_read(path), str(path), overrides, folder)
+    return _checked(apply_overrides(_read(path), parse_overrides(overrides), str(path)), str(path), folder)
 
 
 def load_base(path: Path, overrides: Sequence[str] = (), folder: Path | None = None) -> Plan:
-    """Read a plan file's base trial alone, over the plan's seeds: what it varies, searches and ablates is left out."""
-    raw = {section: value for section, value in _read(path).items() if section not in ("vary", "search", "ablate")}
-    tasks = raw.pop("tasks", None)
-    if isinstance(tasks, list) and tasks and isinstance(raw.get("base"), dict):
-        raw["base"] = {"task": tasks[0], **raw["base"]}
-    return _checked(raw, str(path), overrides, folder)
+    """Read a plan file's base trial alone, over the plan's seeds: what it varies, searches and ablates is left out.
+
+    So are changes to these sections; and a change may set what the plan varies.
+    """
+    raw = {section: value for section, value in _read(path).items() if section not in _AROUND_THE_BASE}
+    changes = [override for override in parse_overrides(overrides) if override.keys[0] not in _AROUND_THE_BASE]
+    changed = apply_overrides(raw, changes, str(path))
+    tasks = changed.pop("tasks", None)
+    if isinstance(tasks, list) and tasks and isinstance(changed.get("base"), dict):
+        changed["base"] = {"task": tasks[0], **changed["base"]}
+    return _checked(changed, str(path), folder)
 
 
 def parse_plan(text: str, where: str, overrides: Sequence[str] = ()) -> Plan:
     """Read and check a plan's text; `where` stands before its problems."""
-    return _checked(mapping(text, where), where, overrides, None)
+    return _checked(apply_overrides(mapping(text, where), parse_overrides(overrides), where), where, None)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -159,11 +165,10 @@ def _named(rows: Sequence[dict[str, Any]]) -> list[Cell]:
     return list(cells.values())
 
 
-def _checked(raw: Mapping[str, Any], where: str, overrides: Sequence[str], folder: Path | None) -> Plan:
-    changed = apply_overrides(raw, parse_overrides(overrides), where)
+def _checked(raw: Mapping[str, Any], where: str, folder: Path | None) -> Plan:
     if folder is not None:
-        changed = _beside(folder, changed)
-    draft = draft_plan({section: value for section, value in changed.items() if value is not None})
+        raw = _beside(folder, raw)
+    draft = draft_plan({section: value for section, value in raw.items() if value is not None})
     if draft.faults:
         raise UserError(*_problems(where, draft.faults))
     plan = _plan(draft)

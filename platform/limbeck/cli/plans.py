@@ -57,7 +57,18 @@ def load(arguments: argparse.Namespace, extra: tuple[str, ...] = (), folder: Pat
     from limbeck.plan import load_plan
     from limbeck.resources import find_plan
 
-    plan = load_plan(find_plan(arguments.plan), [*arguments.overrides, *extra], folder)
+    return _warned(load_plan(find_plan(arguments.plan), [*arguments.overrides, *extra], folder))
+
+
+def _base(arguments: argparse.Namespace) -> "Plan":
+    """Read the plan's base alone, with its changes."""
+    from limbeck.plan import load_base
+    from limbeck.resources import find_plan
+
+    return _warned(load_base(find_plan(arguments.plan), arguments.overrides, Path.cwd()))
+
+
+def _warned(plan: "Plan") -> "Plan":
     for warning in plan.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return plan
@@ -140,7 +151,7 @@ def duration(seconds: float) -> str:
 
 
 def _trial(arguments: argparse.Namespace) -> int:
-    plan = load(arguments, folder=Path.cwd())
+    plan = _base(arguments)
     spec = plan.spec({}, plan.seeds[0])
     folder = (places(arguments).folder / "trials" / plan.name / spec.id).absolute()
     if arguments.fresh:
