@@ -1,4 +1,4 @@
-"""The answers without Serve: no more requests wait than may."""
+"""The answers without Serve: no more requests wait than may, and failures are told."""
 
 import asyncio
 import json
@@ -60,6 +60,21 @@ def test_those_beyond_the_limit_are_told_to_come_again(tmp_path: Path, monkeypat
         assert (await asked(model, "/health"))[0] == 405
 
     asyncio.run(run())
+
+
+def test_a_failure_is_told_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def classify(*_: Any) -> list[Any]:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(app, "Counts", MagicMock())
+    monkeypatch.setattr(Classifier, "_classify", classify)
+    model = Classifier(str(write_student(tmp_path / "student")), 1, Limits(), "nowhere")
+    status, _, answer = asyncio.run(asked(model))
+    assert (status, answer) == (500, {"error": "the server failed; its log says why"})
+    model._counts.requests.labels.assert_called_once_with("500")
+    assert "out of memory" in caplog.text
 
 
 def test_a_refused_caller_is_heard_to_the_end_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

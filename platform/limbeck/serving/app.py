@@ -1,6 +1,7 @@
 """A loaded model behind HTTP: texts of many requests are classified together."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -22,9 +23,12 @@ from limbeck.serving.limits import Limits
 
 BATCH_TEXTS = 32
 """Texts the model takes at once."""
+_TOGETHER = 4 * BATCH_TEXTS
+"""Texts of several requests that are classified together; a request of as many, or more, goes alone."""
 _LINGER_SECONDS = 1.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Answer = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 class _Body:
@@ -74,7 +78,7 @@ class Classifier:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; refusals are JSON with an `error`."""
+        """Answer one request; refusals and failures are JSON with an `error`."""
         started, body = time.perf_counter(), _Body(receive)
         self._counts.ongoing.inc()
         try:
@@ -85,6 +89,9 @@ class Classifier:
             response = JSONResponse({"error": refusal.reason}, refusal.status, refusal.headers)
         except ClientDisconnect:
             response = Response(status_code=499)
+        except Exception:
+            log.exception("a request could not be answered")
+            response = JSONResponse({"error": "the server failed; its log says why"}, 500)
         finally:
             self._counts.ongoing.dec()
         self._counts.requests.labels(str(response.status_code)).inc()
@@ -127,8 +134,11 @@ class Classifier:
         finally:
             self._waiting -= 1
 
+    # Serve fails a request that is by itself larger than a batch may be, so none counts as more than a batch.
     @serve.batch(
-        max_batch_size=4 * BATCH_TEXTS, batch_wait_timeout_s=0.0, batch_size_fn=lambda some: sum(map(len, some))
+        max_batch_size=_TOGETHER,
+        batch_wait_timeout_s=0.0,
+        batch_size_fn=lambda asked: sum(min(len(one), _TOGETHER) for one in asked),
     )  # type: ignore[untyped-decorator]
     async def _classify(self, asked: list[list[Row]]) -> list[list[Answer]]:
         """Classify the texts of all requests that wait; the next ones gather meanwhile."""
