@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from limbeck.errors import UserError
 from limbeck.predictor.inputs import line_rows, table_rows
+from limbeck.tasks.files import read_table
 
 
 def test_lines_keep_everything_but_their_ends() -> None:
@@ -72,6 +75,42 @@ def test_cells_and_rows_that_are_not_text(frame: pd.DataFrame, tmp_path: Path) -
     (tmp_path / "j.jsonl").write_text('{"text": "a"}\n{text}\n')
     with pytest.raises(UserError, match="line 2: no JSON"):
         list(table_rows(tmp_path / "j.jsonl", [], 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.jsonl", '\ufeff{"text": "a film"}\n\n  \n{"text": "another"}\n\n'),
+        ("t.csv", "\ufeff\ntext,label\na film,good\n\n  \nanother,bad\n\n"),
+        ("t.tsv", "text\na film\n\nanother\n\n"),
+    ],
+)
+def test_marks_and_blank_lines_are_passed_over_as_in_training(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    assert list(table_rows(path, [], 1)) == [("a film",), ("another",)]
+    assert read_table(path).columns["text"] == ["a film", "another"]
+
+
+def test_an_empty_cell_is_no_blank_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('text\n""\n\na film\n')
+    assert list(table_rows(tmp_path / "t.csv", [], 1)) == [("",), ("a film",)]
+
+
+def test_what_no_tokenizer_or_parser_takes_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "half.jsonl").write_text('{"text": "a film"}\n{"text": "a \\ud800 film"}\n')
+    rows = table_rows(tmp_path / "half.jsonl", [], 1)
+    assert next(rows) == ("a film",)
+    with pytest.raises(UserError, match=r"row 2: holds half of a surrogate pair"):
+        next(rows)
+    (tmp_path / "deep.jsonl").write_text('{"text": "a film"}\n{"text": ' + "[" * 100_000 + "\n")
+    with pytest.raises(UserError, match=r"line 2: is nested too deeply"):
+        list(table_rows(tmp_path / "deep.jsonl", [], 1))
+    columns = pa.table([pa.array(["a"]), pa.array(["b"]), pa.array(["c"])], names=["text", "text", "title"])
+    pq.write_table(columns, tmp_path / "twice.parquet")
+    with pytest.raises(UserError, match="several columns are called 'text'"):
+        list(table_rows(tmp_path / "twice.parquet", [], 1))
+    assert list(table_rows(tmp_path / "twice.parquet", ["title"], 1)) == [("c",)]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

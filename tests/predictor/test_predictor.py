@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limbeck.errors import UserError
+from limbeck.errors import Problem, UserError
 from limbeck.predictor import Predictor, answered
 from limbeck.predictor.tokens import by_length
 from small_students import TEXTS, write_student
@@ -52,6 +52,20 @@ def test_a_stream_is_answered_in_order_a_window_at_a_time(student: Path) -> None
     assert first == [(text,) for text in TEXTS[:5]]
     np.testing.assert_allclose(logits, model.logits([TEXTS[:5]]), atol=1e-5)
     assert sum(len(some) for some, _ in stream) == 3 * len(TEXTS) - 5
+
+
+def test_rows_before_one_that_cannot_be_read_are_answered(student: Path) -> None:
+    def rows() -> Iterator[tuple[str, ...]]:
+        yield from ((text,) for text in TEXTS[:4])
+        raise UserError(Problem("line 5", "no text"))
+
+    for window, wanted in ((3, [3, 1]), (4, [4])):
+        found = []
+        with pytest.raises(UserError, match="line 5"):
+            for some, logits in answered(Predictor(student, 8), rows(), batch_size=2, window=window):
+                assert len(some) == len(logits)
+                found.append(len(some))
+        assert found == wanted
 
 
 def test_probabilities_are_the_networks_own_without_a_calibration(student: Path) -> None:

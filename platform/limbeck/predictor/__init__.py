@@ -1,7 +1,6 @@
 """A model folder at work: texts in, logits and calibrated probabilities out."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +71,23 @@ def answered(
     """Yield rows in the order given, with their (n, C) logits, `window` rows at a time.
 
     Within a window rows are batched by length, so that hardly any time goes to padding; no more than one window is
-    held in memory.
+    held in memory. UserError: a row cannot be read; those before it are answered first.
     """
-    stream = iter(rows)
-    while some := list(islice(stream, window)):
+    for some in _windows(rows, window):
         yield some, predictor.logits(list(zip(*some, strict=True)), batch_size)
+
+
+def _windows(rows: Iterable[Row], window: int) -> Iterator[list[Row]]:
+    some: list[Row] = []
+    try:
+        for row in rows:
+            some.append(row)
+            if len(some) == window:
+                yield some
+                some = []
+    except UserError:
+        if some:
+            yield some
+        raise
+    if some:
+        yield some

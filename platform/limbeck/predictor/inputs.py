@@ -13,6 +13,16 @@ from limbeck.predictor import Row
 DEFAULT_COLUMN = "text"
 _ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 _ROWS_AT_ONCE = 4096
+HALF = "holds half of a surrogate pair, which is no text"
+
+
+def is_whole(text: str) -> bool:
+    """Whether the text holds no half of a surrogate pair, as JSON can: tokenizers take none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def line_rows(lines: Iterable[bytes], columns: int, where: str = "standard input") -> Iterator[Row]:
@@ -32,8 +42,8 @@ def line_rows(lines: Iterable[bytes], columns: int, where: str = "standard input
 def table_rows(path: Path, wanted: Sequence[str], columns: int) -> Iterator[Row]:
     """Yield the texts of each row of a CSV, TSV, JSON lines or Parquet file; a pair lies in two columns.
 
-    Without `wanted` the column `text`, or a table's only one, is taken. UserError: no such file or column, a cell that
-    is not text, a file that cannot be read.
+    Without `wanted` the column `text`, or a table's only one, is taken. As in training, blank lines are no rows. UserError:
+    no such file or column, a cell that is not text, a file that cannot be read.
     """
     if wanted and len(wanted) != columns:
         what = f"this model takes {columns} text column{'s' if columns > 1 else ''}, got {len(wanted)}"
@@ -45,9 +55,11 @@ def table_rows(path: Path, wanted: Sequence[str], columns: int) -> Iterator[Row]
     read = {".parquet": _parquet, ".jsonl": _json_lines}.get(path.suffix.lower(), _csv)
     try:
         for number, cells in enumerate(read(path, wanted, columns), 1):
-            if any(not isinstance(cell, str) for cell in cells):
-                odd = next(cell for cell in cells if not isinstance(cell, str))
-                raise UserError(Problem(f"{path}, row {number}", f"must be text, got {odd!r}"))
+            for cell in cells:
+                if not isinstance(cell, str):
+                    raise UserError(Problem(f"{path}, row {number}", f"must be text, got {cell!r}"))
+                if not is_whole(cell):
+                    raise UserError(Problem(f"{path}, row {number}", HALF))
             yield tuple(cells)
     except UnicodeDecodeError:
         raise UserError(Problem(str(path), "not UTF-8 text")) from None
@@ -75,28 +87,33 @@ def _csv(path: Path, wanted: Sequence[str], columns: int) -> Iterator[Sequence[A
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
         try:
-            head = next(rows, None)
+            head = next((row for row in rows if "".join(row).strip()), None)
             if head is None:
                 raise UserError(Problem(str(path), "is empty: a table begins with the names of its columns"))
             places = [head.index(name) for name in _names(path, wanted, head, columns)]
             for row in rows:
-                if len(row) != len(head):
+                if len(row) == len(head):
+                    yield [row[place] for place in places]
+                elif len(row) > 1 or "".join(row).strip():  # else a blank line
                     what = f"has {len(row)} cells, the first line names {len(head)} columns"
                     raise UserError(Problem(f"{path}, line {rows.line_num}", what))
-                yield [row[place] for place in places]
         except csv.Error as error:
             raise UserError(Problem(f"{path}, line {rows.line_num}", str(error))) from None
 
 
 def _json_lines(path: Path, wanted: Sequence[str], columns: int) -> Iterator[Sequence[Any]]:
     names: list[str] | None = None
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
             where = f"{path}, line {number}"
             try:
                 row = json.loads(line)
             except ValueError as error:
                 raise UserError(Problem(where, f"no JSON: {error}")) from None
+            except RecursionError:
+                raise UserError(Problem(where, "is nested too deeply")) from None
             if not isinstance(row, dict):
                 raise UserError(Problem(where, f"must be a JSON object, got {line[:40]!r}"))
             names = names or _names(path, wanted, list(row), columns)
@@ -109,7 +126,10 @@ def _parquet(path: Path, wanted: Sequence[str], columns: int) -> Iterator[Sequen
 
     try:
         table = pyarrow.parquet.ParquetFile(path)
-        names = _names(path, wanted, table.schema_arrow.names, columns)
+        there = table.schema_arrow.names
+        names = _names(path, wanted, there, columns)
+        if twice := next((name for name in names if there.count(name) > 1), None):
+            raise UserError(Problem(str(path), f"several columns are called '{twice}'; rename those it is not"))
         for batch in table.iter_batches(_ROWS_AT_ONCE, columns=list(dict.fromkeys(names))):
             yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
     except pyarrow.ArrowException as error:

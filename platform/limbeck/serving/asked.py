@@ -5,6 +5,7 @@ from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
 from limbeck.predictor import Row
+from limbeck.predictor.inputs import HALF, is_whole
 from limbeck.serving.limits import Limits
 
 _TEXT, _TEXTS = "text", "texts"
@@ -62,8 +63,8 @@ def _row(place: int, text: Any, columns: int, limits: Limits) -> Row:
     for part in parts:
         if len(part) > limits.characters:
             raise Refused(413, f"texts[{place}] has {len(part):,} characters; at most {limits.characters:,}")
-        if not part.isascii() and any("\ud800" <= letter <= "\udfff" for letter in part):
-            raise Refused(422, f"texts[{place}] holds half of a surrogate pair, which is no text")
+        if not is_whole(part):
+            raise Refused(422, f"texts[{place}] {HALF}")
     return tuple(parts)
 
 
