@@ -89,7 +89,15 @@ def _start(address: str | None, python: str | None) -> Path | None:
     if address is None:
         if python:
             common["runtime_env"] = {"py_executable": python}
-        context = ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
+        own = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+        try:
+            context = ray.init(address="local", **own, **common)
+        except Exception as error:
+            # Ray waits half a minute for its own processes, and then raises what has no class of its own.
+            if "timed out during startup" not in str(error):
+                raise
+            what = "did not start within the half minute that it gives itself: is this machine busy? Try again later"
+            raise UserError(Problem("Ray", what)) from None
         _close_token_file()
         return Path(context.address_info["session_dir"])
     # What a job's own environment sets, Ray would not let its driver set again.

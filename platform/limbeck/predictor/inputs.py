@@ -42,8 +42,8 @@ def line_rows(lines: Iterable[bytes], columns: int, where: str = "standard input
 def table_rows(path: Path, wanted: Sequence[str], columns: int) -> Iterator[Row]:
     """Yield the texts of each row of a CSV, TSV, JSON lines or Parquet file; a pair lies in two columns.
 
-    Without `wanted` the column `text`, or a table's only one, is taken. As in training, blank lines are no rows. UserError:
-    no such file or column, a cell that is not text, a file that cannot be read.
+    Without `wanted` the column `text`, or a table's only one, is taken. Blank lines are no rows, as in training.
+    UserError: no such file or column, a cell that is not text, a file that cannot be read.
     """
     if wanted and len(wanted) != columns:
         what = f"this model takes {columns} text column{'s' if columns > 1 else ''}, got {len(wanted)}"
