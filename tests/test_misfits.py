@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import worlds
 from limbeck.archives import MODELS
 from limbeck.cache import Cache
 from limbeck.misfits import TaskKind, foreseen_sizes, misfits, plan_misfits
@@ -97,6 +98,20 @@ def test_longer_inputs_than_the_teacher_reads(tmp_path: Path) -> None:
     assert isinstance(MINILM, ModelFacts)
     short = ModelFacts(**{**vars(MINILM), "max_tokens": 256})
     assert [problem.where for problem in misfits(spec, short, CLASSES, masked_lm=True)] == ["training.max_tokens"]
+
+
+def test_a_ready_students_own_sizes_count(tmp_path: Path) -> None:
+    assert isinstance(MINILM, ModelFacts)
+    folder = worlds.write_base(tmp_path / "short")
+    given = {"task": "movies", "method": "kd", "student": {"checkpoint": folder}, "training": {"max_tokens": 100}}
+    (problem,) = misfits(TrialSpec.model_validate(given), MINILM, CLASSES, masked_lm=True)
+    assert str(problem) == "training.max_tokens: 100, but the student reads at most 64"
+    method = {"name": "codir", "student_layers": [4]}
+    hub = TrialSpec.model_validate({**given, "student": {"checkpoint": "some/one"}, "method": method})
+    assert misfits(hub, MINILM, CLASSES, masked_lm=True) == []
+    small = ModelFacts(**{**vars(MINILM), "layers": 3, "max_tokens": 128})
+    (problem,) = misfits(hub, MINILM, CLASSES, masked_lm=True, ready=small)
+    assert problem.where == "method.student_layers"
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

@@ -25,12 +25,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pat
     return base, folder
 
 
-def small_model(folder: Path, words: list[str], layers: int = 1) -> str:
+def small_model(folder: Path, words: list[str], layers: int = 1, positions: int = 64) -> str:
     """A ready smaller encoder with a vocabulary of `words`."""
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(words))
     BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
-    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 64}
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": positions}
     BertModel(BertConfig(vocab_size=len(words), num_hidden_layers=layers, **sizes)).save_pretrained(folder)
     return str(folder)
 
@@ -60,6 +60,34 @@ def test_a_ready_student_must_share_the_teachers_vocabulary(world: tuple[dict[st
     with pytest.raises(UserError) as caught:
         found.new_student(bad, found.prepared(bad), 0)
     assert f"{len(worlds.TOKENS)}" in str(caught.value) and "10" in str(caught.value)
+
+
+def test_a_hubs_student_is_looked_into_before_anything_is_fitted(
+    world: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, _ = world
+    words = small_model(tmp_path / "student", worlds.TOKENS)
+    monkeypatch.setattr("limbeck.models.loading._download", lambda name: Path(words))
+    found = worlds.supplies(tmp_path)
+    method = {"name": "codir", "student_layers": [2]}
+    with pytest.raises(UserError, match=r"base\.method\.student_layers"):
+        found.prepared(worlds.spec(base, method, student={"checkpoint": "some/one"}))
+    assert "teachers" not in found.cache.misses
+
+
+def test_a_generator_must_read_as_much_as_it_is_given(world: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    base, folder = world
+    found = worlds.supplies(folder)
+    short = small_model(tmp_path / "short", worlds.TOKENS, positions=24)
+
+    def prepare(**settings: int) -> None:
+        generator = {**worlds.SMALL_GENERATOR, "fit_updates": 1, "base": short, **settings}
+        found.prepare(worlds.spec(base, {"name": "mate", "generator": generator}))
+
+    with pytest.raises(UserError, match=r"generator\.base: it reads at most 24 tokens, but fit_max_tokens is 32"):
+        prepare()
+    with pytest.raises(UserError, match=r"at most 24 tokens, but training\.max_tokens is 32"):
+        prepare(fit_max_tokens=24)
 
 
 def test_what_does_not_fit_is_refused_before_any_training(world: tuple[dict[str, Any], Path]) -> None:

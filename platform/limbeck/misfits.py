@@ -28,10 +28,13 @@ class TaskKind:
     """Its texts without labels."""
 
 
-def misfits(spec: TrialSpec, teacher: ModelFacts, task: TaskKind, *, masked_lm: bool) -> list[Problem]:
+def misfits(
+    spec: TrialSpec, teacher: ModelFacts, task: TaskKind, *, masked_lm: bool, ready: ModelFacts | None = None
+) -> list[Problem]:
     """Return what keeps the trial from running on a task of that kind under a teacher of those sizes.
 
-    `masked_lm` says whether the teacher's vocabulary has a mask token.
+    `masked_lm` says whether the teacher's vocabulary has a mask token; `ready` are the sizes of a ready student, for
+    whoever has fetched it. A hub's is else taken to be as large as the teacher.
     """
     found = []
     wanted = spec.training.unlabelled
@@ -39,11 +42,9 @@ def misfits(spec: TrialSpec, teacher: ModelFacts, task: TaskKind, *, masked_lm: 
         what = f"{wanted}, but the task has {task.unlabelled or 'no'} unlabelled texts"
         way_out = "" if task.unlabelled else ": set it to 0, or bring some as the task's files (files: {unlabelled: …})"
         found.append(Problem("training.unlabelled", what + way_out))
-    if spec.training.max_tokens > teacher.max_tokens:
-        what = f"{spec.training.max_tokens}, but the teacher reads at most {teacher.max_tokens}"
-        found.append(Problem("training.max_tokens", what))
+    found += _too_long(spec, "teacher", teacher)
     try:
-        layers, width = _student(spec, teacher)
+        layers, width = _student(spec, teacher, ready)
     except UserError as error:
         return [*found, *error.problems]
     setting = Setting(
@@ -59,14 +60,24 @@ def misfits(spec: TrialSpec, teacher: ModelFacts, task: TaskKind, *, masked_lm: 
     return [*found, *METHODS[spec.method.name].refuses(spec.method, setting)]
 
 
-def _student(spec: TrialSpec, teacher: ModelFacts) -> tuple[int, int]:
+def _too_long(spec: TrialSpec, role: str, facts: ModelFacts) -> list[Problem]:
+    if spec.training.max_tokens <= facts.max_tokens:
+        return []
+    what = f"{spec.training.max_tokens}, but the {role} reads at most {facts.max_tokens}"
+    return [Problem("training.max_tokens", what)]
+
+
+def _student(spec: TrialSpec, teacher: ModelFacts, ready: ModelFacts | None) -> tuple[int, int]:
     name = spec.student.checkpoint
     if name is None:
         sizes = student_sizes(spec.student, teacher)
         return sizes.layers, sizes.hidden
-    facts = foreseen_sizes(name)
-    # A hub's model is looked into when it is fetched.
-    return (facts.layers, facts.hidden) if facts else (teacher.layers, teacher.hidden)
+    facts = ready or foreseen_sizes(name)
+    if facts is None:
+        return teacher.layers, teacher.hidden
+    if problems := _too_long(spec, "student", facts):
+        raise UserError(*problems)
+    return facts.layers, facts.hidden
 
 
 def foreseen_sizes(name: str) -> ModelFacts | None:

@@ -20,7 +20,7 @@ from limbeck.errors import Problem, UserError
 from limbeck.evaluate import logits_over
 from limbeck.memory import few_kernels
 from limbeck.metrics import evaluate, right_by_chance
-from limbeck.misfits import TaskKind, misfits
+from limbeck.misfits import TaskKind, foreseen_sizes, misfits
 from limbeck.models import (
     MODEL_FILES,
     Generator,
@@ -233,13 +233,16 @@ class Supplies:
         def build(folder: Path) -> None:
             split = self.text(config.fit_updates * config.fit_batch_size, config.fit_max_tokens, prepared).split
             generator = new_generator(base, config, config.seed, self.device)
+            refuse_short(generator, config.fit_max_tokens, "fit_max_tokens")
             fit = fit_generator(generator, split, prepared.vocabulary, config, prepared.precision, self._say)
             save_generator(generator, folder)
             (folder / "fit.json").write_text(json.dumps(vars(fit)))
 
         where = f"generator with {config.layers or 'all'} layers on {task.name}"
         folder = self._cached("generators", [*wanted, prepared.precision], build, where)
-        return load_generator(folder, device=self.device)
+        generator = load_generator(folder, device=self.device)
+        refuse_short(generator, spec.training.max_tokens, "training.max_tokens")
+        return generator
 
     def text(self, rows: int, max_tokens: int, prepared: Prepared) -> Reader:
         """About `rows` texts to learn the language from, cut to `max_tokens`; labels and teacher's logits are blank."""
@@ -299,10 +302,18 @@ def _checksum(path: Path, size: int, changed: int) -> int:
 
 def refuse_misfits(spec: TrialSpec, task: Task, teacher: ModelFacts, vocabulary: Vocabulary) -> None:
     """Refuse a trial whose method, task and sizes cannot work together."""
-    masked_lm = vocabulary.mask is not None
+    masked_lm, student = vocabulary.mask is not None, spec.student.checkpoint
     kind = TaskKind(regression=not task.classes, unlabelled=task.unlabelled_rows)
-    if problems := misfits(spec, teacher, kind, masked_lm=masked_lm):
+    ready = None if student is None else foreseen_sizes(student) or load_facts(student)
+    if problems := misfits(spec, teacher, kind, masked_lm=masked_lm, ready=ready):
         raise UserError(*(Problem(f"base.{problem.where}", problem.what) for problem in problems))
+
+
+def refuse_short(generator: Generator, tokens: int, setting: str) -> None:
+    """Refuse a generator that has fewer positions than the texts have tokens by that setting."""
+    if tokens > generator.max_tokens:
+        what = f"it reads at most {generator.max_tokens} tokens, but {setting} is {tokens}: lower that, or take another"
+        raise UserError(Problem("generator.base", what))
 
 
 def refuse_chance(task: Task, logits: np.ndarray) -> None:

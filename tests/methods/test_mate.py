@@ -1,6 +1,8 @@
 """MATE-KD: numbers worked by hand, and equality with the published form."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ import torch
 from torch.autograd import gradcheck
 
 import toys
+from limbeck.errors import UserError
 from limbeck.methods.base import STUDENT
+from limbeck.methods.cilda import Cilda, CildaConfig
 from limbeck.methods.losses import divergence, supervised
 from limbeck.methods.masking import mask_tokens, sample, score_hidden, straight_through
 from limbeck.methods.mate import GENERATOR, Mate, MateConfig
@@ -37,6 +41,19 @@ def test_divergence_with_temperature_by_hand() -> None:
     # At τ = 2 the student's odds are √3, so KL = ½ ln((1+√3)²/(4√3)), times τ² = 4.
     expected = 4 * 0.5 * math.log((1 + math.sqrt(3)) ** 2 / (4 * math.sqrt(3)))
     assert divergence(TEACHER, STUDENT_LOGITS, "kl", 2.0, False).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "config"), [(Mate, MateConfig), (Cilda, CildaConfig)])
+@pytest.mark.parametrize("role", ["student", "method.generator"])
+def test_an_adversary_learns_through_tables_of_one_size_only(kind: Any, config: Any, role: str) -> None:
+    parts = toys.parts()
+    padded: Any = parts.student if role == "student" else toys.generator()
+    padded.model.resize_token_embeddings(48, mean_resizing=False)
+    if role != "student":
+        parts = replace(parts, new_generator=lambda _: padded)
+    with pytest.raises(UserError, match=f"{role}: its embedding table has 48 rows, but that of the teacher has 40"):
+        kind(config(), parts)
+    kind(config(generator={"frozen": True}), parts)
 
 
 def test_identical_logits_do_not_diverge() -> None:

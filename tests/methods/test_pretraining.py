@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import BertForMaskedLM
 
 import toys
 from limbeck.errors import UserError
@@ -216,3 +217,13 @@ def test_a_teacher_with_another_table_is_refused() -> None:
 
     with pytest.raises(UserError, match=r"method\.pretraining\.teacher: its embedding table has 48 rows"):
         Codir(config(), replace(toys.parts(), new_generator=new_generator))
+
+
+def test_longer_texts_than_both_networks_read_are_refused() -> None:
+    sizes = toys.bert_config(3, 24, 0)
+    sizes.max_position_embeddings = 20
+    short = Generator(BertForMaskedLM(sizes)).eval()
+    parts = replace(toys.parts(), new_generator=lambda _: short)
+    Codir(config(max_tokens=20), parts)
+    with pytest.raises(UserError, match=r"method\.pretraining\.max_tokens: 21, but .* both read at most 20"):
+        Codir(config(max_tokens=21), parts)

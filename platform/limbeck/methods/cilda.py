@@ -45,7 +45,7 @@ from limbeck.methods.masking import (
     read_embeds,
     show_inventions,
 )
-from limbeck.methods.mate import AdversaryConfig, adversary, turn
+from limbeck.methods.mate import AdversaryConfig, adversary, new_adversary, turn
 from limbeck.noise import RowNoise
 
 
@@ -95,7 +95,7 @@ class Cilda:
     def __init__(self, config: CildaConfig, parts: Parts) -> None:
         self._config = config
         self._parts = parts
-        self._generator = parts.new_generator(config.generator)
+        self._generator = new_adversary(config.generator, parts)
         self._mask = mask_id(parts)
         count = config.layers or parts.student.layers
         layers = even_layers(count, parts.student.layers), even_layers(count, parts.teacher.layers)

@@ -30,7 +30,7 @@ from limbeck.methods.masking import (
     read_embeds,
     show_inventions,
 )
-from limbeck.models import Generator, GeneratorConfig
+from limbeck.models import Generator, GeneratorConfig, check_same_tables
 from limbeck.noise import RowNoise
 
 GENERATOR = "generator"
@@ -80,7 +80,7 @@ class Mate:
     def __init__(self, config: MateConfig, parts: Parts) -> None:
         self._config = config
         self._parts = parts
-        self._generator = parts.new_generator(config.generator)
+        self._generator = new_adversary(config.generator, parts)
         self._mask = mask_id(parts)
 
     @staticmethod
@@ -137,6 +137,15 @@ class Mate:
         """What the generator would write now."""
         made = invent_inputs(self._generator, batch, self._config.mask_rate, self._mask, noise)
         return show_inventions(made, self._parts.new_generator(self._config.generator), batch, self._parts)
+
+
+def new_adversary(settings: AdversaryConfig, parts: Parts) -> Generator:
+    """A fitted generator. UserError where it is to learn through embedding tables of other sizes than its own."""
+    generator = parts.new_generator(settings)
+    if not settings.frozen:
+        tables = {"teacher": parts.teacher.embedding, "student": parts.student.embedding}
+        check_same_tables({**tables, "method.generator": generator.embedding})
+    return generator
 
 
 def adversary(settings: AdversaryConfig, generator: Generator) -> dict[str, Trainable]:

@@ -80,6 +80,9 @@ class Pretraining:
         self._teacher = parts.new_generator(config.teacher).eval().requires_grad_(False)
         tables = {"student": parts.student.embedding, "method.pretraining.teacher": self._teacher.embedding}
         check_same_tables(tables)
+        if config.max_tokens > (longest := min(parts.student.max_tokens, self._teacher.max_tokens)):
+            what = f"{config.max_tokens}, but the student and the masked LM that teaches both read at most {longest}"
+            raise UserError(Problem("method.pretraining.max_tokens", what))
         self._text = parts.text(config.updates * parts.batch_size, config.max_tokens)
         self._head = WordHead(parts.student, _bias(self._teacher))
         modules = [as_module(parts.student.encoder), self._head]
