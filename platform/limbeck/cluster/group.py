@@ -80,7 +80,7 @@ def _fit(loop: Callable[[dict[str, Any]], Any], config: dict[str, Any], setup: S
     try:
         return trainer.fit().return_value
     finally:
-        setup.storage.remove(scratch)
+        setup.storage.discard(scratch)
 
 
 def _ready_loop(config: dict[str, Any]) -> Ready | Refused:

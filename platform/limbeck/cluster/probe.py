@@ -126,7 +126,7 @@ def ask_nodes(storage: Storage, database: str, nodes: Sequence[Mapping[str, Any]
         told = {node["NodeID"]: _answer(refs[node["NodeID"]]) for node in nodes}
         return {_name(node): _seen(told[node["NodeID"]], storage, folder / node["NodeID"], word) for node in nodes}
     finally:
-        storage.remove(folder)
+        storage.discard(folder)
 
 
 def _answer(ref: Any) -> Sight:

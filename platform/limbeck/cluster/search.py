@@ -1,7 +1,7 @@
 """What Ray Tune sees of a sweep: a searcher that hands out trials, and a callback that takes in what they tell."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
@@ -12,6 +12,10 @@ from limbeck.cluster.ledger import Ledger
 from limbeck.cluster.messages import End, Message, Ready, Refused, Report, Said, unpacked
 from limbeck.errors import Problem, UserError
 
+T = TypeVar("T")
+_DIED = "The actor died"
+"""How Ray begins to tell that a process has ended without a word."""
+
 
 class StudyBridge(Searcher):  # type: ignore[misc]
     """Hands Tune the ledger's trials, whether Optuna proposed them or a grid or an ablation lists them.
@@ -20,19 +24,19 @@ class StudyBridge(Searcher):  # type: ignore[misc]
     own record of the search stays empty: a sweep goes on from the results, not from Tune's files.
     """
 
-    def __init__(self, ledger: Ledger, opening: Sequence[Mapping[str, Any]], is_open: Callable[[], bool]) -> None:
+    def __init__(self, ledger: Ledger, opening: Sequence[Mapping[str, Any]], callback: "StoreCallback") -> None:
         super().__init__()
         self._ledger = ledger
         self._opening = list(opening)[::-1]
-        self._is_open = is_open
+        self._callback = callback
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job as Tune's config, None when it has to wait, or the word that there are no more."""
         if self._opening:
             return self._opening.pop()
-        if not self._is_open():
+        if not self._callback.is_open:
             return None
-        job = self._ledger.next()
+        job = self._callback.guarded(self._ledger.next)
         return Searcher.FINISHED if job is None else {"trial": job.trial, "folder": str(job.folder)}
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
@@ -73,13 +77,13 @@ class StoreCallback(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         if name := _name(trial):
-            self._guarded(lambda: self._ledger.started(name))
+            self.guarded(lambda: self._ledger.started(name))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: Mapping[str, Any], **info: Any
     ) -> None:
         message = unpacked(result)
-        self._guarded(lambda: self._take(_name(trial), message))
+        self.guarded(lambda: self._take(_name(trial), message))
 
     def _take(self, name: str, message: Message | None) -> None:
         match message:
@@ -103,21 +107,23 @@ class StoreCallback(Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         said = str(trial.get_error() or "").strip()
-        self._guarded(lambda: self._lost(trial, said))
+        self.guarded(lambda: self._lost(trial, said))
 
     def _lost(self, trial: Trial, said: str) -> None:
         reason = "its process died again and again; it may have run out of memory"
         if name := _name(trial):
             self._ledger.ended(name, End("failed", error=reason, traceback=said or None))
         elif "specs" in trial.config:
-            raise RuntimeError(f"what the trials share could not be made: {reason}\n{said}")
+            what = f"what the trials share could not be made: {reason}"
+            raise UserError(what) if _DIED in said else RuntimeError(f"{what}\n{said}")
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        self._guarded(self._tick)
+        self.guarded(self._tick)
 
-    def _guarded(self, act: Callable[[], None]) -> None:
+    def guarded(self, act: Callable[[], T]) -> T:
+        """Return what `act` does; what it raises is kept."""
         try:
-            act()
+            return act()
         except Exception as error:
             self.error = error
             raise

@@ -9,8 +9,10 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 
 from limbeck.cluster.ledger import Ledger
+from limbeck.cluster.mishaps import disk_is_full, explained
 from limbeck.cluster.search import InOrder, StoreCallback, StudyBridge
 from limbeck.cluster.worker import DEATHS_FORGIVEN, Setup, run_job
+from limbeck.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,9 @@ class Opening:
 def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCallback, at_once: int) -> None:
     """Run the ledger's trials, `at_once` of them side by side, until there are none left.
 
-    Raises what the callback's listeners raised, and nothing for trials that fail.
+    Raises what the callback's listeners raised, and nothing for trials that fail. UserError: the runs' disk or store.
     """
-    setup.storage.remove(opening.folder)
-    opening.folder.mkdir(parents=True)
+    _make_anew(opening.folder, setup.storage)
 
     def trainable(config: dict[str, Any]) -> None:
         run_job(config, setup)
@@ -52,7 +53,7 @@ def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCa
         tune.run(
             name,
             name="run",
-            search_alg=StudyBridge(ledger, opening.jobs(actors), lambda: callback.is_open),
+            search_alg=StudyBridge(ledger, opening.jobs(actors), callback),
             scheduler=InOrder(),
             num_samples=-1,
             max_concurrent_trials=at_once,
@@ -65,12 +66,20 @@ def run_trials(ledger: Ledger, setup: Setup, opening: Opening, callback: StoreCa
             trial_dirname_creator=_short_name,
             verbose=0,
         )
-    except Exception:
-        if callback.error is None:
+    except Exception as error:
+        if callback.error is None and not disk_is_full(error, opening.folder):
             raise
-        raise callback.error from None
+        raise explained(callback.error or error, setup.storage) from None
     finally:
-        setup.storage.remove(opening.folder)
+        setup.storage.discard(opening.folder)
+
+
+def _make_anew(folder: Path, storage: Storage) -> None:
+    try:
+        storage.insist(lambda: storage.remove(folder))
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise explained(error, storage) from None
 
 
 def _short_name(trial: Any) -> str:
