@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.exc import StatementError
 
 from limbeck.store import NewSweep, NewTrial, Outcome, Reader, Store, StoreError, open_reader, open_store
+from limbeck.store import reader as reader_module
 from postgres import Server
 
 
@@ -269,6 +270,21 @@ def test_predictions_and_what_they_are_compared_with(store: Store, reader: Reade
     assert reader.splits("mate", "t0") == ["amazon", "test"]
     assert reader.labels("mate", "t0", "amazon") is None
     assert reader.predictions("mate", "t1", "test") is None
+
+
+def test_the_predictions_of_those_trials_that_are_asked_for(
+    store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("t0", "t1", "t2"):
+        store.add_predictions("mate", name, {"test": np.zeros((1, 2)), "amazon": np.ones((1, 2))}, task="T")
+    assert [kept.trial for kept in reader.all_predictions("mate", "test")] == ["t0", "t1", "t2"]
+    assert list(reader.all_predictions("mate", "test", ())) == []
+    fetched: list[int] = []
+    unpack = reader_module.unpack
+    monkeypatch.setattr(reader_module, "unpack", lambda *array: fetched.append(1) or unpack(*array))
+    asked = ["t2", *(f"x{i}" for i in range(2_000)), "t0", "t2"]
+    assert [kept.trial for kept in reader.all_predictions("mate", "test", asked)] == ["t0", "t2"]
+    assert len(fetched) == 2, "what is not asked for stays where it is"
 
 
 def test_regression_labels_stay_real(store: Store, reader: Reader) -> None:

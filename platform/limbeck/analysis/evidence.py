@@ -162,9 +162,7 @@ def _answers(reader: Reader, sweep: str, group: Group, split: str) -> Iterator[t
     wanted = {row.trial: ((cell, seed), row) for cell, seeds in group.complete.items() for seed, row in seeds.items()}
     references: dict[tuple[str | None, str | None], tuple[Array, Array]] = {}
     first: Array | None = None
-    for kept in reader.all_predictions(sweep, split):
-        if kept.trial not in wanted:
-            continue
+    for kept in reader.all_predictions(sweep, split, list(wanted)):
         key = (kept.task, kept.teacher)
         if key not in references:
             labels = reader.labels(sweep, kept.trial, split)

@@ -1,6 +1,6 @@
 """The reader: what dashboards, tables and comparisons ask. Writes nothing, loads no more than asked."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -122,7 +122,7 @@ class Reader:
             parts = [query]
         else:
             wanted = [trials] if isinstance(trials, str) else list(dict.fromkeys(trials))
-            parts = [query.where(m.trial.in_(wanted[i : i + _CHUNK])) for i in range(0, len(wanted), _CHUNK)]
+            parts = [query.where(m.trial.in_(some)) for some in _chunks(wanted)]
         with self._connection() as connection:
             rows = [row for part in parts for row in connection.execute(part)]
         return frames.metric_frame(rows)
@@ -172,14 +172,19 @@ class Reader:
             task = connection.execute(select(p.task).where((p.sweep == sweep) & (p.trial == trial))).scalar()
         return tuple(map(str, self.sweep(sweep).notes.get(class_names(task), ()))) if task else ()
 
-    def all_predictions(self, sweep: str, split: str) -> Iterator[Predictions]:
-        """Yield every trial's logits on a split, one at a time, with what tells whose labels and teacher they have."""
+    def all_predictions(self, sweep: str, split: str, trials: Iterable[str] | None = None) -> Iterator[Predictions]:
+        """Yield trials' logits on a split by trial, one at a time, with what tells whose labels and teacher they have.
+
+        None asks for every trial of the sweep.
+        """
         p = schema.predictions.c
         query = select(p.trial, p.task, p.teacher, p.dtype, p.rows, p.columns, p.data)
         query = query.where((p.sweep == sweep) & (p.split == split)).order_by(p.trial)
+        parts = [query] if trials is None else [query.where(p.trial.in_(some)) for some in _chunks(sorted(set(trials)))]
         with self._connection() as connection:
-            for trial, task, teacher, *array in connection.execution_options(yield_per=100).execute(query):
-                yield Predictions(trial, task, teacher, unpack(*array))
+            for part in parts:
+                for trial, task, teacher, *array in connection.execution_options(yield_per=100).execute(part):
+                    yield Predictions(trial, task, teacher, unpack(*array))
 
     def labels(self, sweep: str, trial: str, split: str) -> Array | None:
         """Return the gold labels (N,) that belong to `predictions`: int64 classes, or float32 for regression."""
@@ -241,6 +246,10 @@ class Reader:
         with self._connection() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else unpack(*row)
+
+
+def _chunks(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[i : i + _CHUNK] for i in range(0, len(names), _CHUNK)]
 
 
 _LONG = ("spec", "traceback", "log")
