@@ -76,6 +76,7 @@ def test_the_compose_file_keeps_ports_on_this_machine_and_secrets_out() -> None:
     assert f"--address=head:{GCS}" in services["worker"]["command"]
     assert services["dashboard"]["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
     assert f"--port {PORT}" in services["dashboard"]["command"]
+    assert "--scale" not in (DEPLOY / "compose.yaml").read_text(), "each worker would take all CPUs for its own"
     head, worker = services["head"], services["worker"]
     assert head["volumes"] == worker["volumes"] == ["runs:/runs", "cache:/cache"]
     assert head["environment"] == worker["environment"] and head["environment"]["RAY_AUTH_MODE"] == "token"
