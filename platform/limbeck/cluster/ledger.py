@@ -13,7 +13,7 @@ import numpy as np
 
 from limbeck.cluster.configurations import Configuration, Configurations, Kept
 from limbeck.cluster.early import Halving
-from limbeck.cluster.messages import End, Report, request_stop
+from limbeck.cluster.messages import End, Report, request_stop, spent
 from limbeck.cluster.spool import PatientStore
 from limbeck.cluster.study import Verdict
 from limbeck.plan import Plan
@@ -97,8 +97,8 @@ class Ledger:
     def take_up(self, rows: Sequence[TrialRow]) -> dict[str, Kept]:
         """Go on from an earlier run's results: what had started is handed out first, then what waited.
 
-        A failed trial of a grid or an ablation leaves a hole in its table, so it is tried again, last. A search goes
-        on without it: its sampler has learned to stay away.
+        A failed trial of a grid or an ablation leaves a hole in its table, so it is tried again, last. A search has no
+        table to fill, and goes on without it.
 
         Returns every configuration's values, and its verdict where all its trials have ended.
         """
@@ -107,7 +107,8 @@ class Ledger:
             entry = self._enter(Job(row.trial, row.cell, row.seed, row.values, row.spec, folder))
             entry.values = _objective_values(self._plan, row.objective)
             entry.updates = row.updates
-            entry.share = row.updates / row.updates_total if row.updates_total else 0.0
+            limit = row.spec.get("training", {}).get("seconds")
+            entry.share = min(1.0, spent(row.updates, row.updates_total, row.seconds, limit))
             if row.state in ENDED:
                 entry.state = row.state
         again = () if self._plan.kind == "search" else ("failed",)

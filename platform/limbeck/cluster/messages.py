@@ -79,6 +79,12 @@ _KINDS: dict[str, TypeAdapter[Message]] = {
 }
 
 
+def spent(updates: float, updates_total: float, seconds: float, limit: float | None) -> float:
+    """Return the part of a trial's budget that is spent: of its updates or, where they are more, of limited seconds."""
+    share = updates / updates_total if updates_total else 0.0
+    return max(share, seconds / limit) if limit else share
+
+
 def packed(message: Message) -> dict[str, Any]:
     """Return what `tune.report` takes."""
     text = json.dumps({"kind": type(message).__name__, **asdict(message)}, default=lambda number: number.item())

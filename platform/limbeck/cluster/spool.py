@@ -41,8 +41,9 @@ class _Write(NamedTuple):
 class Spool:
     """Does writes in the order they come, a moment later: no trial waits for them.
 
-    What the database cannot take now waits in memory, with its time. Nothing is lost with this process either: a
-    trial's results lie in its folder, and a resumed sweep reads them there.
+    What the database cannot take now waits in memory, with its time. Little is lost with this process: a trial's
+    results lie in its folder, and a resumed sweep reads them there. Only a trial that had been asked to stop does not
+    tell its evaluations again.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from ray.train.torch import TorchTrainer
 from limbeck.cache import Cache
 from limbeck.cluster.engine import Engine, Shared, Stock
 from limbeck.cluster.hearing import hear, saying, warnings_kept
-from limbeck.cluster.messages import End, Message, Ready, Refused, Report, Said, packed, stop_requested
+from limbeck.cluster.messages import End, Message, Ready, Refused, Report, Said, packed, spent, stop_requested
 from limbeck.cluster.mishaps import disk_is_full, no_room
 from limbeck.errors import UserError
 from limbeck.memory import give_back, held
@@ -332,12 +332,10 @@ def asked_to_stop(folder: Path, storage: Storage) -> bool:
 
 def report_of(progress: Progress, spec: TrialSpec) -> Report:
     """Turn a trial's progress into what travels."""
-    limit = spec.training.seconds
-    share = progress.updates / progress.updates_total
     return Report(
         updates=progress.updates,
         updates_total=progress.updates_total,
-        share=max(share, progress.seconds / limit) if limit else share,
+        share=spent(progress.updates, progress.updates_total, progress.seconds, spec.training.seconds),
         seconds=progress.seconds,
         metrics=dict(progress.metrics),
         examples=list(progress.examples),
