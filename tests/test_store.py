@@ -93,13 +93,14 @@ def test_sweeps_come_newest_first_with_their_counts_and_best(store: Store, reade
 @pytest.mark.parametrize(("way", "kept"), [("max", 0.7), ("min", 0.9)])
 def test_what_a_sweep_cost_and_what_its_best_trial_keeps(store: Store, reader: Reader, way: str, kept: float) -> None:
     store.add_sweep(NewSweep("s", "", "search", "movies", {"loss": way}))
-    assert reader.cost_and_retention("s", way) == (0.0, None)
+    assert reader.costs_and_retentions(["s"]) == {"s": (0.0, None)}
     ends = [("complete", 0.2, 0.9), ("complete", 0.5, 0.7), ("failed", 0.9, None), ("complete", None, 0.99)]
     store.add_trials("s", [NewTrial(f"t{i}", i, "c", i) for i in range(len(ends))])
     for i, (state, goal, retention) in enumerate(ends):
         metrics = {} if goal is None else {"loss": goal}
         store.finish_trial("s", f"t{i}", state, Outcome(metrics, retention, seconds=10.0))  # type: ignore[arg-type]
-    assert reader.cost_and_retention("s", way) == (40.0, kept)
+    store.add_sweep(a_sweep("other"))
+    assert reader.costs_and_retentions(["s", "other"]) == {"s": (40.0, kept), "other": (0.0, None)}
 
 
 def test_a_trial_from_waiting_to_complete(store: Store, reader: Reader, clock: Clock) -> None:

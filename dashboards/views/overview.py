@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -27,11 +28,11 @@ MARKS = {
 COLUMNS = ("sweep", "state", "done", "trials", "failed", "best", "retention", "cost", "task", "kind", "updated")
 
 
-def row(sweep: SweepRow, now: float) -> dict[str, object]:
+def row(sweep: SweepRow, found: data.CostAndRetention, now: float) -> dict[str, object]:
     """One line of the table; shares in percent."""
     state = MARKS["silent" if data.silent(sweep, now) else sweep.state]
     name = next(iter(sweep.objectives), "")
-    seconds, kept = data.cost_and_retention(sweep)
+    seconds, kept = found
     return {
         "sweep": sweep.name,
         "state": state,
@@ -47,12 +48,11 @@ def row(sweep: SweepRow, now: float) -> dict[str, object]:
     }
 
 
-def totals(sweeps: list[SweepRow], now: float) -> None:
+def totals(sweeps: list[SweepRow], found: Mapping[str, data.CostAndRetention], now: float) -> None:
     """The numbers at the top."""
     running = [s for s in sweeps if s.state == "running" and not data.silent(s, now)]
-    found = [data.cost_and_retention(sweep) for sweep in sweeps]
-    spent = sum(seconds for seconds, _ in found)
-    best = max((kept for _, kept in found if kept is not None), default=None)
+    spent = sum(seconds for seconds, _ in found.values())
+    best = max((kept for _, kept in found.values() if kept is not None), default=None)
     markup.numbers(
         [
             ("Sweeps running", f"{len(running)} of {len(sweeps)}"),
@@ -65,9 +65,9 @@ def totals(sweeps: list[SweepRow], now: float) -> None:
     )
 
 
-def table(sweeps: list[SweepRow], now: float) -> None:
+def table(sweeps: list[SweepRow], found: Mapping[str, data.CostAndRetention], now: float) -> None:
     """The sweeps; choosing one opens it."""
-    shown = pd.DataFrame([row(s, now) for s in sweeps], columns=list(COLUMNS))
+    shown = pd.DataFrame([row(s, found[s.name], now) for s in sweeps], columns=list(COLUMNS))
     column = st.column_config
     event = st.dataframe(
         shown,
@@ -104,8 +104,9 @@ def body() -> None:
         if not sweeps:
             states.empty("No sweeps yet", "Start one; it appears here as soon as it runs.", "limbeck sweep quickstart")
             return
-        totals(sweeps, now)
-        table(sweeps, now)
+        found = data.costs_and_retentions(sweeps)
+        totals(sweeps, found, now)
+        table(sweeps, found, now)
         compared = [s.name for s in sweeps if s.counts.get("complete")][:COMPARED_MOST]
         if len(compared) > 1:
             target = {"trials": [links.pair(name, "") for name in compared]}

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy
 
 import data
 import filters
@@ -32,7 +33,7 @@ from limbeck.errors import UserError
 from limbeck.store import NewSweep, NewTrial, Outcome, SweepRow, TrialRow, open_reader, open_store
 
 from .conftest import DASHBOARDS
-from .demo import HOSTILE, build
+from .demo import HOSTILE, Clock, build
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -57,6 +58,30 @@ def test_metrics_have_titles_with_their_units() -> None:
     assert words.metric_title("latency_ms/onnx/batch1/p50") == "latency (ms), onnx batch1 p50"
     assert words.metric_title("amazon/kl") == "amazon KL to the teacher (nats)"
     assert words.metric_title("invented/flip_rate") == "invented flip rate"
+
+
+def test_costs_are_asked_for_at_once_and_again_only_where_something_has_changed(at_nothing: Path) -> None:
+    names = [f"s{i}" for i in range(300)]
+    clock = Clock(NOW.timestamp())
+    with open_store(data.database(), clock=clock) as store:
+        with store.together():
+            for name in names:
+                store.add_sweep(NewSweep(name, "", "search", "movies", {"retention": "max"}))
+                store.add_trials(name, [NewTrial("t", 0, "c", 0, {})])
+        asked: list[str] = []
+        sqlalchemy.event.listen(data.reader()._engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+
+        def costs() -> tuple[dict[str, data.CostAndRetention], int]:
+            sweeps = data.sweeps()
+            asked.clear()
+            return data.costs_and_retentions(sweeps), sum("sum(" in statement for statement in asked)
+
+        assert costs() == (dict.fromkeys(names, (0.0, None)), 1)
+        assert costs()[1] == 0
+        clock.now += 60
+        store.finish_trial("s7", "t", "complete", Outcome({"retention": 0.5}, 0.9, seconds=10.0))
+        found, statements = costs()
+    assert (found["s7"], found["s8"], statements) == ((10.0, 0.9), (0.0, None), 1)
 
 
 def test_only_what_is_reported_on_the_way_has_a_curve() -> None:

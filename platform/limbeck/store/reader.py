@@ -80,14 +80,17 @@ class Reader:
         hint = did_you_mean(name, names) if names else "There are no sweeps yet."
         raise StoreError(Problem(self._address.shown, f"no sweep is named '{name}'. {hint}"))
 
-    def cost_and_retention(self, sweep: str, way: str) -> tuple[float, float | None]:
-        """Return the seconds all trials trained, and the test retention of the one that is best by the objective."""
-        t = schema.trials.c
-        mine = (t.sweep == sweep) & (t.state == "complete") & t.score.is_not(None)
-        best = select(t.retention).where(mine).order_by(t.score if way == "min" else t.score.desc(), t.number).limit(1)
+    def costs_and_retentions(self, sweeps: Sequence[str]) -> dict[str, tuple[float, float | None]]:
+        """Return by sweep the seconds all trials trained, and the test retention of the best by the first objective."""
+        t, s = schema.trials.c, schema.sweeps.c
+        seconds = select(func.sum(t.seconds)).where(t.sweep == s.name).scalar_subquery()
+        first = select(t.retention).where(t.sweep == s.name, t.state == "complete", t.score.is_not(None)).limit(1)
+        high, low = (first.order_by(score, t.number).scalar_subquery() for score in (t.score.desc(), t.score))
+        query = select(s.name, s.objectives, seconds, high, low)
+        parts = [query.where(s.name.in_(sweeps[i : i + _CHUNK])) for i in range(0, len(sweeps), _CHUNK)]
         with self._connection() as connection:
-            seconds = connection.execute(select(func.sum(t.seconds)).where(t.sweep == sweep)).scalar()
-            return float(seconds or 0.0), connection.execute(best).scalar()
+            rows = [row for part in parts for row in connection.execute(part)]
+        return {name: (float(spent or 0.0), low if _lowest(goals) else high) for name, goals, spent, high, low in rows}
 
     def trials(self, sweep: str, states: Sequence[TrialState] | None = None, *, brief: bool = False) -> list[TrialRow]:
         """Return a sweep's trials by number; `brief` leaves spec, traceback and log empty."""
@@ -263,9 +266,14 @@ def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def _lowest(objectives: Mapping[str, str]) -> bool:
+    """Say whether the first objective, which orders trials, is to be low."""
+    return next(iter(objectives.values()), "max") == "min"
+
+
 def _sweep_row(row: Mapping[Any, Any], groups: list[tuple[TrialState, int, float | None, float | None]]) -> SweepRow:
     fields = {str(k): v for k, v in row.items()}
-    lowest = next(iter(fields["objectives"].values()), "max") == "min"
+    lowest = _lowest(fields["objectives"])
     best = next((low if lowest else high for state, _, high, low in groups if state == "complete"), None)
     times = {name: _time(fields[name]) for name in ("created", "updated")}
     return SweepRow(**{**fields, **times}, counts={state: count for state, count, _, _ in groups}, best=best)
