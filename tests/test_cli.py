@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 
 import limbeck
-from limbeck.cli import _parser, main
+from limbeck.cli import _parser, main, sweep
 from limbeck.cli.places import cache_root, given_places, places
 from limbeck.cli.plans import duration, load
-from limbeck.plan import load_base, load_plan
+from limbeck.errors import UserError
+from limbeck.plan import load_base, load_plan, parse_plan
 from limbeck.predictor import Predictor
 from limbeck.resources import find_plan
 from limbeck.store import NewSweep, NewTrial, Outcome, StoreError, open_reader, open_store
@@ -495,3 +496,19 @@ def test_files_of_a_plan_are_named_so_that_a_later_resume_finds_them(
     arguments = argparse.Namespace(plan="mine.yaml", overrides=[])
     assert load(arguments, folder=Path.cwd()).base["task"]["files"] == {"train": str(tmp_path / "rows.csv")}
     assert load(arguments).base["task"]["files"] == {"train": "rows.csv"}
+
+
+def test_a_plan_given_again_is_that_of_a_sweep_that_stored_its_folders_as_they_were_given(
+    run: Run, tmp_path: Path
+) -> None:
+    text = "name: old\nbase: {task: movies, teacher: {checkpoint: ready}, method: kd}\n"
+    (tmp_path / "ready").mkdir()
+    (tmp_path / "old.yaml").write_text(text)
+    with open_store(f"sqlite:///{tmp_path / 'runs' / 'limbeck.db'}") as store:
+        store.add_sweep(NewSweep("old", parse_plan(text, "old").text, "single", "movies", {"retention": "max"}))
+    given = argparse.Namespace(home=None, database=None, plan="old.yaml", overrides=[], trials=None, name=None)
+    given.resume = "old"
+    assert sweep._resumed(given, places(given)).base["teacher"]["checkpoint"] == "ready"
+    given.overrides = ["training.epochs=1"]
+    with pytest.raises(UserError, match="differs from the plan"):
+        sweep._resumed(given, places(given))

@@ -391,6 +391,38 @@ def test_a_file_is_named_and_its_paths_made_whole(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path}: base.method: no such method: 'kdd'. Did you mean 'kd'?"
 
 
+BESIDE = """
+name: mine
+base:
+  task: {hub: reviews, text: text}
+  teacher: {base: encoder}
+  student: {checkpoint: small}
+  method: {name: mate, generator: {base: some/model}}
+  sources: [{hub: nyu-mll/glue, config: sst2}, {files: {train: more.csv}}]
+vary:
+  teacher.base: {choice: [encoder, minilm-l6, /models/large]}
+  method.generator.base: {choice: [encoder, some/model], when: {teacher.base: [encoder, minilm-l6]}}
+search: {sampler: random, trials: 4}
+"""
+
+
+def test_folders_of_models_and_data_that_are_there_are_made_whole(tmp_path: Path) -> None:
+    for name in ("reviews", "encoder", "small", "minilm-l6", "nyu-mll/glue"):
+        (tmp_path / name).mkdir(parents=True)
+    plan = parse_plan(BESIDE, "p.yaml", folder=tmp_path)
+    encoder, base = str(tmp_path / "encoder"), plan.base
+    assert (base["task"]["hub"], base["student"]["checkpoint"]) == (str(tmp_path / "reviews"), str(tmp_path / "small"))
+    assert (base["teacher"]["base"], base["method"]["generator"]["base"]) == (encoder, "some/model")
+    assert base["sources"][0]["hub"] == "nyu-mll/glue"
+    assert base["sources"][1]["files"]["train"] == str(tmp_path / "more.csv")
+    assert plan.vary["teacher.base"].values == (encoder, "minilm-l6", "/models/large")
+    assert plan.vary["method.generator.base"].values == (encoder, "some/model")
+    assert plan.vary["method.generator.base"].when == {"teacher.base": (encoder, "minilm-l6")}
+    assert parse_plan(plan.text, "again", folder=Path("/elsewhere")) == plan
+    assert parse_plan(BESIDE, "p.yaml").base["teacher"]["base"] == "encoder"
+    assert parse_plan(BESIDE.replace("small", "s" * 999), "p.yaml", folder=tmp_path)
+
+
 def test_the_base_alone_takes_what_the_plan_varies(tmp_path: Path) -> None:
     path = tmp_path / "mate.yaml"
     path.write_text(MATE)

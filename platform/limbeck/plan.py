@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from limbeck.beside import placed
 from limbeck.config import content_hash
 from limbeck.designs import AblateConfig, Cell, over_tasks, task_label
 from limbeck.domains import MOST_CELLS, Domain
@@ -119,7 +120,7 @@ class Plan:
 def load_plan(path: Path, overrides: Sequence[str] = (), folder: Path | None = None) -> Plan:
     """Read and check a plan file, with `path=value` changes. UserError lists everything that is wrong with it.
 
-    Relative paths of a task's files are taken from `folder`, so that any process finds them.
+    Relative paths of files, models and data sets are taken from `folder`, so that any process finds them.
     """
     return _checked(apply_overrides(_read(path), parse_overrides(overrides), str(path)), str(path), folder)
 
@@ -138,9 +139,9 @@ def load_base(path: Path, overrides: Sequence[str] = (), folder: Path | None = N
     return _checked(changed, str(path), folder)
 
 
-def parse_plan(text: str, where: str, overrides: Sequence[str] = ()) -> Plan:
-    """Read and check a plan's text; `where` stands before its problems."""
-    return _checked(apply_overrides(mapping(text, where), parse_overrides(overrides), where), where, None)
+def parse_plan(text: str, where: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Plan:
+    """Read and check a plan's text; `where` stands before its problems, and `folder` before relative paths."""
+    return _checked(apply_overrides(mapping(text, where), parse_overrides(overrides), where), where, folder)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def _named(rows: Sequence[dict[str, Any]]) -> list[Cell]:
 
 def _checked(raw: Mapping[str, Any], where: str, folder: Path | None) -> Plan:
     if folder is not None:
-        raw = _beside(folder, raw)
+        raw = placed(raw, folder)
     draft = draft_plan({section: value for section, value in raw.items() if value is not None})
     if draft.faults:
         raise UserError(*_problems(where, draft.faults))
@@ -175,20 +176,6 @@ def _checked(raw: Mapping[str, Any], where: str, folder: Path | None) -> Plan:
     if faults := _count_faults(plan) or _cell_faults(plan):
         raise UserError(*_problems(where, faults))
     return plan
-
-
-def _beside(folder: Path, raw: Any) -> Any:
-    """Return the plan with the relative paths below every `files` taken from `folder`."""
-    if isinstance(raw, list):
-        return [_beside(folder, item) for item in raw]
-    if not isinstance(raw, dict):
-        return raw
-    return {
-        key: {split: str(folder / name) if isinstance(name, str) else name for split, name in value.items()}
-        if key == "files" and isinstance(value, dict)
-        else _beside(folder, value)
-        for key, value in raw.items()
-    }
 
 
 def _plan(draft: Draft) -> Plan:

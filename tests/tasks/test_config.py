@@ -1,7 +1,5 @@
 """TaskConfig: what a plan may say about its task."""
 
-from pathlib import Path
-
 import pytest
 from pydantic import ValidationError
 
@@ -57,18 +55,6 @@ def test_known_tasks_are_known_by_name_and_by_hub_id() -> None:
     assert TaskConfig.model_validate({"hub": "nyu-mll/glue", "config": "rte"}).known == "rte"
     assert TaskConfig(name="topics").known == "topics"
     assert TaskConfig.model_validate({"hub": "nyu-mll/glue", "config": "ax", "text": "t"}).known is None
-
-
-def test_relative_paths_are_placed_beside_the_plan(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    config = TaskConfig.model_validate({"files": {"train": "a.csv", "test": "/elsewhere/b.csv"}})
-    assert config.beside(tmp_path).files == config.files.model_copy(  # type: ignore[union-attr]
-        update={"train": tmp_path / "a.csv"}
-    )
-    local = TaskConfig(hub="data", text=("t",))
-    assert local.beside(tmp_path).hub == str(tmp_path / "data")
-    remote = TaskConfig(hub="some/data", text=("t",))
-    assert remote.beside(tmp_path) == remote
 
 
 def test_known_tasks_say_what_they_are_and_where_they_come_from() -> None:

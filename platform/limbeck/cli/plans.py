@@ -51,8 +51,8 @@ def register(commands: Commands) -> None:
 def load(arguments: argparse.Namespace, extra: tuple[str, ...] = (), folder: Path | None = None) -> "Plan":
     """Read the plan with its changes, and say what it warns of.
 
-    Names of files are taken from `folder`, so that processes elsewhere, and a later --resume, find them; without one
-    they stay as they are.
+    Files, and folders of models and data, are taken from `folder`, so that processes elsewhere, and a later --resume,
+    find them; without one their names stay as they are.
     """
     from limbeck.plan import load_plan
     from limbeck.resources import find_plan

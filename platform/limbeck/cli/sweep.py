@@ -87,8 +87,12 @@ def _resumed(arguments: argparse.Namespace, where: Places) -> "Plan":
         if arguments.overrides or arguments.trials is not None:
             raise UserError(Problem("--resume", "a resumed sweep keeps its plan: leave --set and --trials out"))
     else:
+        from limbeck.plan import parse_plan
+
         arguments.name = name
-        if load(arguments, extra(arguments), Path.cwd()).hash != plan.hash:
+        # What was stored may name folders of models as they were given.
+        stored = parse_plan(plan.text, name, folder=Path.cwd())
+        if load(arguments, extra(arguments), Path.cwd()).hash != stored.hash:
             what = f"differs from the plan sweep {name} was started with; leave it out, or give a new --name"
             raise UserError(Problem(arguments.plan, what))
     return plan

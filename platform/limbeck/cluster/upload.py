@@ -5,10 +5,9 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import limbeck
-from limbeck.archives import MODELS
+from limbeck.beside import named
 from limbeck.errors import Problem, UserError
 from limbeck.plan import Plan
 from limbeck.yaml_strict import mapping
@@ -21,8 +20,6 @@ EXCLUDED = frozenset(
     | {".ipynb_checkpoints", ".DS_Store", "_shipped"}
 )
 """Names of files and folders that stay here. Plans travel by their text, and dashboards stay at home."""
-_MODELS_AND_DATA = ("hub", "base", "checkpoint")
-"""Fields of a plan that may name a folder instead of something on the hub."""
 _OFFENDERS = 5
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MIB = 2**20
@@ -111,14 +108,14 @@ def _beside(plan: Plan, folder: Path) -> list[Item]:
     """Return what the plan names by relative paths: those would mean nothing on another machine."""
     found: dict[str, Path] = {}
     problems: list[Problem] = []
-    for where, name, needed in _named(mapping(plan.text, plan.name), ()):
-        path = folder / name
+    for one in named(mapping(plan.text, plan.name)):
+        path = folder / one.name
         if not path.exists():
-            if needed:
-                problems.append(Problem(where, f"no such file here: {name}"))
+            if one.file:
+                problems.append(Problem(one.where, f"no such file here: {one.name}"))
         elif not path.resolve().is_relative_to(folder.resolve()):
-            what = f"{name} lies outside {folder}: submit from a folder above it, or give a path that every node sees"
-            problems.append(Problem(where, what))
+            way_out = "submit from a folder above it, or give a path that every node sees"
+            problems.append(Problem(one.where, f"{one.name} lies outside {folder}: {way_out}"))
         elif path.is_dir():
             found |= {file.relative_to(folder).as_posix(): file for file in _files(path)}
         else:
@@ -126,19 +123,3 @@ def _beside(plan: Plan, folder: Path) -> list[Item]:
     if problems:
         raise UserError(*problems)
     return sorted(found.items())
-
-
-def _named(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str, bool]]:
-    """Yield where a plan names something by a relative path, the path, and whether it must be a file."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _named(item, (*path, *key.split(".")))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _named(item, path)
-    elif isinstance(value, str) and not Path(value).is_absolute():
-        words = [word for word in path if word != "choice"]
-        if "files" in words[-2:-1]:
-            yield ".".join(path), value, True
-        elif words and words[-1] in _MODELS_AND_DATA and value not in MODELS:
-            yield ".".join(path), value, False

@@ -109,12 +109,3 @@ class TaskConfig(Config):
         if self.name is not None:
             return self.name
         return next((name for name, task in GLUE.items() if (task.id, task.config) == (self.hub, self.config)), None)
-
-    def beside(self, folder: Path) -> "TaskConfig":
-        """Return the same task with relative paths of files taken from `folder`, so that any process finds them."""
-        if self.files is not None:
-            placed = {split: folder / path for split, path in self.files.given.items()}
-            return self.model_copy(update={"files": FilesConfig(**placed)})
-        if self.hub is not None and self.known is None and (folder / self.hub).is_dir():
-            return self.model_copy(update={"hub": str(folder / self.hub)})
-        return self
