@@ -217,6 +217,21 @@ def test_cells_of_the_wrong_kind(tmp_path: Path) -> None:
     assert "none beyond 3.4e+38" in found and "rows 2, 5, 8" in found
 
 
+def test_half_a_surrogate_pair_is_told_by_row(tmp_path: Path) -> None:
+    found: list[Row] = rows(9)
+    found[2] = {"text": "great \ud83d", "label": "ham"}
+    found[3] = {"text": "whole \U0001f600", "label": "sp\udc00m"}
+    path = write(tmp_path / "train.jsonl", found)
+    unlabelled = write(tmp_path / "more.jsonl", [{"text": "\udfff"}, {"text": "fine"}])
+    told = "half a character (a lone surrogate, such as \\ud83d) in column '{}' of row {}; text was cut inside an emoji"
+    for line, words in zip(
+        problems(tmp_path, files={"train": path, "unlabelled": unlabelled}),
+        (("more", "text", 1), ("train", "text", 3), ("train", "label", 4)),
+        strict=True,
+    ):
+        assert line.startswith(f"{words[0]}.jsonl: {told.format(*words[1:])}")
+
+
 def test_f1_of_two_classes_is_refused_for_three(tmp_path: Path) -> None:
     path = write(tmp_path / "train.csv", rows(9, ("a", "b", "c")))
     (found,) = problems(tmp_path, files={"train": path}, metric="accuracy_f1")

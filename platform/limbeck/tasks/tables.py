@@ -85,7 +85,19 @@ def _faults(table: Table, texts: tuple[str, ...], label: str | None = None) -> l
         elif name != label and (odd := _not_text(table, name)):
             cell = table.columns[name][odd[0]]
             problems.append(Problem(table.where, f"column '{name}' is not text: {cell!r} in {rows_named(odd)}"))
+        elif torn := [row for row, cell in enumerate(table.columns[name]) if _torn(cell)]:
+            what = f"half a character (a lone surrogate, such as \\ud83d) in column '{name}' of {rows_named(torn)}"
+            problems.append(Problem(table.where, f"{what}; text was cut inside an emoji or the like"))
     return problems
+
+
+def _torn(cell: object) -> bool:
+    """Say whether a text holds half a surrogate pair, which JSON can write and no tokenizer takes."""
+    try:
+        str(cell).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _gaps(table: Table, name: str) -> list[int]:
