@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from limbeck.cli import main
-from limbeck.cli.dashboard import environment, server_command
+from limbeck.cli.dashboard import _signs_in, environment, server_command
 from limbeck.cli.places import Places
 
 from .conftest import DASHBOARDS
@@ -94,6 +94,22 @@ def test_only_who_is_told_to_listens_beyond_this_machine(command: list[str], els
                 assert (probe.connect_ex(("127.0.0.2", port)) == 0) is elsewhere
         finally:
             server.send_signal(signal.SIGTERM)
+
+
+def test_a_sign_in_is_one_that_the_secrets_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert not _signs_in()
+    (tmp_path / ".streamlit").mkdir()
+    for text, expected in (
+        ("# [auth]\n[dashboard]\n", False),
+        ("[auth\n", False),
+        ("[auth]\nclient_id = 'x'\n", True),
+        ("[auth.google]\nclient_id = 'x'\n", True),
+    ):
+        (tmp_path / ".streamlit" / "secrets.toml").write_text(text)
+        assert _signs_in() is expected, text
 
 
 def wait_for(url: str, seconds: float = 90.0) -> None:

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from limbeck.cli.places import Commands, Places, add_command, add_places, places
 from limbeck.cli.ports import HERE, LOOPBACK, free_port
@@ -85,4 +87,12 @@ def environment(where: Places) -> dict[str, str]:
 def _signs_in() -> bool:
     """Say whether Streamlit's secrets name an OpenID Connect provider."""
     files = (Path(".streamlit") / "secrets.toml", Path.home() / ".streamlit" / "secrets.toml")
-    return any(path.is_file() and "[auth" in path.read_text(encoding="utf-8") for path in files)
+    return any("auth" in _secrets(path) for path in files if path.is_file())
+
+
+def _secrets(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Streamlit cannot read it either.
+        return {}
