@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 import limbeck
-from limbeck.cli import _parser, main, sweep
+from limbeck.cache import Cache
+from limbeck.cli import _parser, main, models, sweep
 from limbeck.cli.places import cache_root, given_places, places
 from limbeck.cli.plans import duration, load
 from limbeck.errors import UserError
@@ -249,6 +250,17 @@ def test_a_home_that_is_no_folder_needs_a_database(run: Run) -> None:
     assert err.startswith("--database:")
 
 
+def test_a_trial_asks_for_a_home_it_can_write_before_it_trains(run: Run, plan: str, tmp_path: Path) -> None:
+    code, _, err = run("trial", plan, "--home", "s3://bucket/x")
+    assert (code, err) == (2, "--home: s3://bucket/x is not a local folder, and this command needs one\n")
+    assert "s3://" not in run("trial", "--help")[1]
+    (tmp_path / "file").write_text("")
+    code, _, err = run("trial", plan, "--home", "file")
+    assert code == 2
+    assert "runs cannot be kept here: Not a directory" in err
+    assert not (tmp_path / "cache").exists(), "no teacher was fitted"
+
+
 def test_reading_where_there_is_nothing_yet(run: Run) -> None:
     code, out, err = run("leaderboard", "x")
     assert (code, out) == (2, "")
@@ -295,6 +307,23 @@ def test_a_model_of_other_classes_is_not_evaluated(run: Run, data: Path, tmp_pat
     assert "its classes are LABEL_0, LABEL_1" in err
 
 
+def test_classes_are_matched_as_they_are_written_then_without_case(tmp_path: Path) -> None:
+    def order(theirs: tuple[str, ...], ours: tuple[str, ...]) -> list[int]:
+        rows = "\n".join(f"a film {i},{ours[i % len(ours)]}" for i in range(60))
+        (tmp_path / "t.csv").write_text(f"text,label\n{rows}\n")
+        task = load_task(TaskConfig.model_validate({"files": {"train": tmp_path / "t.csv"}}), Cache(tmp_path))
+        folder = write_student(tmp_path / "-".join(theirs), len(theirs))
+        config = json.loads((folder / "config.json").read_text())
+        named = {"id2label": dict(enumerate(theirs)), "label2id": {name: i for i, name in enumerate(theirs)}}
+        (folder / "config.json").write_text(json.dumps({**config, **named}))
+        return models._order(Predictor(folder), task)
+
+    assert order(("us", "uk", "US"), ("US", "uk", "us")) == [2, 1, 0]
+    assert order(("Up", "DOWN"), ("down", "up")) == [1, 0]
+    with pytest.raises(UserError, match="its classes are us, Us, those of t are US, us"):
+        order(("us", "Us"), ("US", "us"))
+
+
 def test_wrong_input_for_models(run: Run, data: Path, tmp_path: Path) -> None:
     code, _, err = run("predict", str(tmp_path), stdin="x\n")
     assert code == 2
@@ -304,6 +333,7 @@ def test_wrong_input_for_models(run: Run, data: Path, tmp_path: Path) -> None:
     assert "standard input, line 2: not UTF-8 text" in err
     code, _, err = run("predict", str(data / "encoder"), "--batch-size", "0")
     assert code == 2
+    assert run("evaluate", "nowhere")[2] == "nowhere: no such folder\n"
     code, _, err = run("evaluate", str(data / "encoder"))
     assert code == 2
     assert "name the task" in err
@@ -382,6 +412,9 @@ def test_sweeps_and_leaderboard_for_scripts(run: Run, swept: dict[str, Any]) -> 
     assert rows[0]["values"] == {"student.layers": 2}
     assert rows[2]["error"] == "diverged"
     assert "aab2" in run("leaderboard", "small")[1]
+    assert len(json.loads(run("leaderboard", "small", "--json", "--top", "1")[1])) == 1
+    code, out, err = run("leaderboard", "small", "--top", "-1")
+    assert (code, out, err) == (2, "", "--top: must be 1 or more, got -1\n")
     assert "small" in run("sweeps")[1]
 
 

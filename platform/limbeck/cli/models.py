@@ -41,6 +41,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from limbeck.predictor import Predictor
     from limbeck.tasks import load_task
 
+    if not arguments.model.is_dir():
+        raise UserError(Problem(str(arguments.model), "no such folder"))
     manifest = read_manifest(arguments.model) or {}
     config = _task_config(arguments.task, manifest)
     predictor = Predictor(arguments.model)
@@ -93,9 +95,10 @@ def _task_config(given: str | None, manifest: dict[str, Any]) -> "TaskConfig":
 
 def _order(predictor: "Predictor", task: "Task") -> list[int]:
     """Return the model's output for each class of the task, matched by name. UserError: other classes."""
-    theirs = [name.casefold() for name in predictor.classes]
-    ours = [name.casefold() for name in task.classes]
-    if sorted(theirs) == sorted(ours):
-        return [theirs.index(name) for name in ours] if ours else [0]
+    # As they are written first: there may be classes that differ only in case.
+    for spelt in (str, str.casefold):
+        theirs, ours = ([spelt(name) for name in names] for names in (predictor.classes, task.classes))
+        if sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours):
+            return [theirs.index(name) for name in ours] if ours else [0]
     what = f"its classes are {', '.join(predictor.classes) or 'none (regression)'}, those of {task.name} are "
     raise UserError(Problem("--task", what + (", ".join(task.classes) or "none (regression)")))

@@ -49,9 +49,7 @@ class Places:
     @property
     def folder(self) -> Path:
         """The home as a local folder. UserError when it is not one."""
-        if "://" in self.home:
-            raise UserError(Problem("--home", f"{self.home} is not a local folder, and this command needs one"))
-        return Path(self.home)
+        return _local(self.home)
 
     def storage(self) -> "Storage":
         """Return the home as a storage. UserError: it can be none."""
@@ -62,13 +60,27 @@ class Places:
 
 def places(arguments: argparse.Namespace) -> Places:
     """Return where this command works."""
-    home = str(arguments.home or os.environ.get("LIMBECK_HOME") or "runs")
+    home = _home(arguments)
     database = arguments.database or os.environ.get("LIMBECK_DATABASE")
     if database is None and "://" in home:
         raise UserError(Problem("--database", f"give a database as well: {home} cannot hold one"))
-    if "://" not in home:
-        home = str(Path(home).expanduser())
     return Places(home, database or f"sqlite:///{Path(home) / 'limbeck.db'}")
+
+
+def home_folder(arguments: argparse.Namespace) -> Path:
+    """Return the home of a command that leaves the database alone. UserError when it is no local folder."""
+    return _local(_home(arguments))
+
+
+def _home(arguments: argparse.Namespace) -> str:
+    home = str(arguments.home or os.environ.get("LIMBECK_HOME") or "runs")
+    return home if "://" in home else str(Path(home).expanduser())
+
+
+def _local(home: str) -> Path:
+    if "://" in home:
+        raise UserError(Problem("--home", f"{home} is not a local folder, and this command needs one"))
+    return Path(home)
 
 
 def given_places(arguments: argparse.Namespace) -> str:
@@ -118,17 +130,14 @@ def add_command(commands: Commands, name: str, help: str, run: Any, examples: Se
     return parser
 
 
-def add_home(parser: argparse.ArgumentParser) -> None:
+def add_home(parser: argparse.ArgumentParser, kinds: str = "a folder") -> None:
     """Add `--home`, for a command that leaves the database alone."""
-    parser.set_defaults(database=None)
-    parser.add_argument(
-        "--home", metavar="DIR", help="where runs are kept, a folder or s3://bucket/path (default ./runs; LIMBECK_HOME)"
-    )
+    parser.add_argument("--home", metavar="DIR", help=f"where runs are kept, {kinds} (default ./runs; LIMBECK_HOME)")
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
     """Add `--home` and `--database`."""
-    add_home(parser)
+    add_home(parser, "a folder or s3://bucket/path")
     parser.add_argument(
         "--database", metavar="URL", help="results database (default sqlite:///HOME/limbeck.db; LIMBECK_DATABASE)"
     )

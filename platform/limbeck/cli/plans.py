@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.cli.analysis import power_lines
-from limbeck.cli.places import Commands, add_command, add_home, add_json, add_places, add_plan, cache, places
+from limbeck.cli.places import (
+    Commands,
+    add_command,
+    add_home,
+    add_json,
+    add_places,
+    add_plan,
+    cache,
+    home_folder,
+    places,
+)
 from limbeck.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -153,7 +163,10 @@ def duration(seconds: float) -> str:
 def _trial(arguments: argparse.Namespace) -> int:
     plan = _base(arguments)
     spec = plan.spec({}, plan.seeds[0])
-    folder = (places(arguments).folder / "trials" / plan.name / spec.id).absolute()
+    folder = (home_folder(arguments) / "trials" / plan.name / spec.id).absolute()
+    from limbeck.cluster.slots import check_disk
+
+    check_disk(folder)
     if arguments.fresh:
         shutil.rmtree(folder, ignore_errors=True)
     from limbeck.worker import TrialFailed

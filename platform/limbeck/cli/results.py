@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from limbeck.cli.places import Commands, add_command, add_json, add_places, places, reader
+from limbeck.errors import Problem, UserError
 
 if TYPE_CHECKING:
     from limbeck.analysis.confirm import Confirmation
@@ -57,6 +58,8 @@ def _sweeps(arguments: argparse.Namespace) -> int:
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
+    if arguments.top is not None and arguments.top < 1:
+        raise UserError(Problem("--top", f"must be 1 or more, got {arguments.top}"))
     with reader(arguments) as results:
         print_leaderboard(results, arguments.sweep, arguments.format, arguments.top)
     return 0
