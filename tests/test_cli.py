@@ -298,6 +298,19 @@ def test_evaluate_and_predict_a_student(run: Run, plan: str, data: Path) -> None
     assert all(sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-5) for line in lines)
 
 
+def test_a_folder_from_elsewhere_takes_as_many_texts_as_columns_are_named(run: Run, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("premise,hypothesis\na good film,a dull film\n")
+    pairs = ["predict", str(data / "encoder"), "--input", "pairs.csv", "--text", "premise", "--text", "hypothesis"]
+    code, out, err = run(*pairs)
+    assert code == 0, err
+    model = Predictor(data / "encoder")
+    chances = model.probabilities(model.logits([["a good film"], ["a dull film"]]))
+    assert list(json.loads(out)["probabilities"].values()) == pytest.approx(chances[0].tolist(), abs=1e-5)
+    code, _, err = run(*pairs, "--text", "premise")
+    assert code == 2
+    assert "takes 2 text columns, got 3" in err
+
+
 def test_a_model_of_other_classes_is_not_evaluated(run: Run, data: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(
         "text,label\n" + "\n".join(f"a film {i},{'no' if i % 2 else 'yes'}" for i in range(60))

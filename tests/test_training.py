@@ -22,6 +22,7 @@ from limbeck.errors import UserError
 from limbeck.latency import RECENT_SECONDS, recent_latency_ms
 from limbeck.metrics import evaluate
 from limbeck.noise import derived_seed
+from limbeck.predictor import Predictor
 from limbeck.sections import LATENCIES
 from limbeck.supplies import Supplies
 from limbeck.training import train
@@ -89,6 +90,8 @@ def test_a_trial_leaves_a_student_that_loads_and_says_what_was_recorded(
     model = AutoModelForSequenceClassification.from_pretrained(result.student).eval()
     tokenizer = AutoTokenizer.from_pretrained(result.student)
     assert model.config.id2label == {0: "bad", 1: "good"}
+    assert tokenizer.model_max_length == worlds.spec(base).training.max_tokens
+    assert Predictor(result.student).columns == 1
     files = sum(path.stat().st_size for path in Path(result.student).iterdir())
     assert result.metrics["disk_bytes"] == files > 4 * result.metrics["parameters"]
     task = supplies.task(worlds.spec(base).task)

@@ -6,6 +6,8 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 KIND = "limbeck export"
+TEXT_COLUMNS = "text_columns"
+"""The name of how many texts make a row: in a manifest's `task`, and in the `tokenizer_config.json` of a student."""
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

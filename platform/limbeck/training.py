@@ -310,7 +310,8 @@ class _Run:
         test, graph = self.prepared.splits[TEST], self.worker.graph
         metrics |= recent_latency_ms(self.student, test, self.prepared.vocabulary, self.device, graph=graph)
         student = self.worker.folder / "student"
-        save_classifier(self.student, self.prepared.tokenizer, student, self.prepared.task.classes)
+        read = (len(self.prepared.task.test.columns), self.prepared.max_tokens)
+        save_classifier(self.student, self.prepared.tokenizer, student, self.prepared.task.classes, read)
         metrics["disk_bytes"] = float(sum(path.stat().st_size for path in student.iterdir()))
         write_result(self.worker.folder, metrics, self.evaluated)
         checkpoint.remove_all(self.worker.folder / "checkpoints")

@@ -10,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from limbeck.errors import UserError
 from limbeck.models import class_names, load_base, load_classifier, load_tokenizer, resolve, save_classifier
+from limbeck.predictor import Predictor
 from models import toys
 
 CLASSES = ("bad", "fine", "good")
@@ -35,6 +36,17 @@ def test_a_saved_classifier_is_the_library_s_to_load(family, tmp_path):
     torch.testing.assert_close(model(input_ids=IDS, attention_mask=MASK).logits, expected)
     torch.testing.assert_close(load_classifier(tmp_path, CLASSES)(input_ids=IDS, attention_mask=MASK).logits, expected)
     assert AutoTokenizer.from_pretrained(tmp_path)("the film")["input_ids"] == [2, 9, 7, 3]
+
+
+def test_a_folder_says_how_its_texts_were_read(tmp_path, folder):
+    tokenizer = toys.tokenizer(tmp_path / "words")
+    save_classifier(toys.classifier(), tokenizer, tmp_path / "pairs", CLASSES, read=(2, 5))
+    model, first, second = Predictor(tmp_path / "pairs"), ["the film"], ["a very dull plot"]
+    assert (model.columns, Predictor(folder).columns) == (2, None)
+    cut = model.tokens([first, second]).ids.tolist()
+    assert cut == AutoTokenizer.from_pretrained(tmp_path / "pairs")(first, second, truncation=True)["input_ids"][0]
+    assert len(cut) == 5
+    assert tokenizer.model_max_length > 512
 
 
 def test_regression_has_one_output_and_says_so(tmp_path):

@@ -55,12 +55,11 @@ def _predict(arguments: argparse.Namespace) -> int:
     threads = usable_threads(arguments.threads)
     # Tokenising happens between batches, when the model leaves the processors idle; nothing is forked here.
     os.environ |= {"TOKENIZERS_PARALLELISM": "true", "RAYON_NUM_THREADS": str(threads)}
-    from limbeck.manifest import read_manifest
     from limbeck.predictor import Predictor, answered
 
-    columns = int((read_manifest(arguments.model) or {}).get("task", {}).get("text_columns", 1))
     predictor = Predictor(arguments.model, threads=threads)
-    rows = _rows(arguments, columns)
+    # A folder from elsewhere does not say what it takes; whoever names two columns does.
+    rows = _rows(arguments, predictor.columns or min(2, len(arguments.text)) or 1)
     # A person at a terminal gets an answer a line; a pipe gets batches.
     asked = arguments.input is None and sys.stdin.isatty()
     window = 1 if asked else WINDOW_BATCHES * arguments.batch_size

@@ -17,7 +17,7 @@ from limbeck.export.facts import Confirmation, Exported, ExportFailed, Facts
 from limbeck.export.formats import FORMATS, write_model
 from limbeck.export.place import check_target, whole_or_nothing
 from limbeck.export.proof import Proof, prove
-from limbeck.manifest import KIND, MANIFEST
+from limbeck.manifest import KIND, MANIFEST, TEXT_COLUMNS
 from limbeck.tasks.task import Examples
 
 __all__ = ["FORMATS", "Confirmation", "ExportFailed", "Exported", "Facts", "export_student"]
@@ -73,7 +73,7 @@ def _manifest(form: str, facts: Facts, proof: Proof, text_columns: int) -> dict[
             "name": facts.task,
             "classes": list(facts.classes),
             "metric": facts.metric,
-            "text_columns": text_columns,
+            TEXT_COLUMNS: text_columns,
             "fingerprint": facts.data_fingerprint,
         },
         "retention": facts.retention,

@@ -1,6 +1,7 @@
 """Models from folders and the hub: weights mapped into memory, never pickled, heads drawn from a seed."""
 
 import contextlib
+import copy
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from limbeck.errors import Problem, UserError
+from limbeck.manifest import TEXT_COLUMNS
 from limbeck.models.classifier import HubClassifier
 from limbeck.models.families import ModelFacts, facts_of, family_of
 
@@ -179,9 +181,21 @@ def load_base(name: Path | str, classes: Sequence[str], seed: int, device: torch
 
 
 def save_classifier(
-    classifier: HubClassifier, tokenizer: "PreTrainedTokenizerBase", folder: Path, classes: Sequence[str]
+    classifier: HubClassifier,
+    tokenizer: "PreTrainedTokenizerBase",
+    folder: Path,
+    classes: Sequence[str],
+    read: tuple[int, int] | None = None,
 ) -> None:
-    """Write a folder that `AutoModelForSequenceClassification` and `AutoTokenizer` load by `from_pretrained`."""
+    """Write a folder that `AutoModelForSequenceClassification` and `AutoTokenizer` load by `from_pretrained`.
+
+    `read` says how its texts were read: how many make a row, and the tokens at which they were cut. Whoever has the
+    folder alone finds both in `tokenizer_config.json`.
+    """
+    if read is not None:
+        tokenizer = copy.copy(tokenizer)
+        tokenizer.init_kwargs = {**tokenizer.init_kwargs, TEXT_COLUMNS: read[0]}
+        tokenizer.model_max_length = read[1]
     _name_classes(classifier.model.config, classes)
     with quiet():
         classifier.model.save_pretrained(folder)

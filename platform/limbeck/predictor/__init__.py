@@ -30,6 +30,8 @@ class Predictor:
         """Class names in the order of the logits; empty for regression."""
         self.parameters = loaded.parameters
         """Number of parameters, embeddings included; None where the folder does not say."""
+        self.columns = loaded.columns
+        """Texts that make a row, 1 or 2; None where the folder does not say."""
         self.runtime = loaded.runtime
         """The library that computes, with its version."""
         try:

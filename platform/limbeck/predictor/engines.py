@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from limbeck.errors import Problem, UserError
+from limbeck.manifest import TEXT_COLUMNS, read_manifest
 from limbeck.predictor.tokens import Batch, TextReader
 
 GRAPH = "model.onnx"
@@ -37,6 +38,8 @@ class Loaded:
     runtime: str
     parameters: int | None
     """None where the folder does not say."""
+    columns: int | None
+    """Texts that make a row; None where the folder does not say."""
 
 
 def load(folder: Path, max_tokens: int | None, threads: int | None, spin: bool) -> Loaded:
@@ -84,7 +87,8 @@ def _load_hub(folder: Path, max_tokens: int | None, threads: int | None) -> Load
     size = sum(p.numel() for p in model.parameters())
     names = {int(i): str(name) for i, name in model.config.id2label.items()}
     classes = _classes(names, model.config.num_labels)
-    return Loaded(engine, reader, classes, model.config.num_labels, f"torch {torch.__version__}", size)
+    runtime = f"torch {torch.__version__}"
+    return Loaded(engine, reader, classes, model.config.num_labels, runtime, size, _columns(folder))
 
 
 def _load_graph(folder: Path, max_tokens: int | None, threads: int | None, spin: bool) -> Loaded:
@@ -115,12 +119,19 @@ def _load_graph(folder: Path, max_tokens: int | None, threads: int | None, spin:
     most = max_tokens or min(int(settings.get("model_max_length", LONGEST_TOKENS)), LONGEST_TOKENS)
     reader = TextReader(backend, most, int(config.get("pad_token_id") or 0), _IDS in wanted)
     runtime = f"onnxruntime {onnxruntime.__version__}"
-    return Loaded(engine, reader, _classes(names, len(names)), len(names), runtime, _parameters(folder))
+    return Loaded(
+        engine, reader, _classes(names, len(names)), len(names), runtime, _parameters(folder), _columns(folder)
+    )
+
+
+def _columns(folder: Path) -> int | None:
+    manifest, settings = read_manifest(folder) or {}, folder / "tokenizer_config.json"
+    noted = json.loads(settings.read_text()) if settings.is_file() else {}
+    known: Any = manifest.get("task", {}).get(TEXT_COLUMNS) or noted.get(TEXT_COLUMNS)
+    return int(known) if known in (1, 2) else None
 
 
 def _parameters(folder: Path) -> int | None:
-    from limbeck.manifest import read_manifest
-
     known: Any = (read_manifest(folder) or {}).get("metrics", {}).get("parameters")
     return None if known is None else int(known)
 

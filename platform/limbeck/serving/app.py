@@ -59,7 +59,7 @@ class Classifier:
         # Threads that wait busily would take the processor from whoever reads requests, and from the other replicas.
         self._predictor = Predictor(Path(folder), threads=threads, spin=False)
         manifest = read_manifest(Path(folder)) or {}
-        self._columns = int(manifest.get("task", {}).get("text_columns", 1))
+        self._columns = self._predictor.columns or 1
         self._about = {
             "model": Path(folder).name,
             "format": manifest.get("format", "hf"),
