@@ -62,6 +62,23 @@ def test_a_ready_student_must_share_the_teachers_vocabulary(world: tuple[dict[st
     assert f"{len(worlds.TOKENS)}" in str(caught.value) and "10" in str(caught.value)
 
 
+def test_held_out_rows_that_a_source_or_the_teachers_task_teaches_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = worlds.base_trial(tmp_path)
+    base["teacher"]["epochs"] = 3
+    other = worlds.write_task(tmp_path / "other", 300)
+    test, train = (tmp_path / path for path in ("task/test.csv", "other/train.csv"))
+    lines = test.read_text().splitlines()[1:]
+    train.write_text("\n".join([*train.read_text().splitlines(), *lines[:7]]))
+    found = worlds.supplies(tmp_path)
+    spec = worlds.spec(base, sources=[other], teacher={**base["teacher"], "task": other})
+    found.prepare(spec)
+    found.prepare(spec)
+    told = [line for line in caplog.messages if "100 test rows" in line]
+    assert told == ["train: 7 of 100 test rows stand in the training rows of train (base.teacher.task) too"]
+
+
 def test_a_hubs_student_is_looked_into_before_anything_is_fitted(
     world: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

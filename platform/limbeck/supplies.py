@@ -41,7 +41,17 @@ from limbeck.models import (
     save_generator,
 )
 from limbeck.optimise import native_precision
-from limbeck.tasks import UNLABELLED, Examples, Task, TaskConfig, load_task, reading, spread
+from limbeck.tasks import (
+    UNLABELLED,
+    Examples,
+    Task,
+    TaskConfig,
+    load_task,
+    reading,
+    row_keys,
+    spread,
+    warn_of_leaks,
+)
 from limbeck.teacher import fit_teacher
 from limbeck.trial import TrialSpec
 
@@ -88,6 +98,7 @@ class Supplies:
         self._tasks: dict[str, Task] = {}
         self._prepared: dict[str, Prepared] = {}
         self._seen: set[Path] = set()
+        self._compared: set[tuple[str, str]] = set()
 
     def task(self, config: TaskConfig) -> Task:
         """Load a task, once in this process."""
@@ -176,11 +187,15 @@ class Supplies:
         return _frozen(load_classifier(folder, task.classes, self.device)), folder.name
 
     def same_classes(self, config: TaskConfig, task: Task, where: str) -> Task:
-        """Load another task that must tell the same classes apart."""
+        """Load another task that must tell the same classes apart, to learn from; warn where it gives held-out rows."""
         other = self.task(config)
         if other.classes != task.classes:
             ours, theirs = (", ".join(t.classes) or "regression" for t in (task, other))
             raise UserError(Problem(where, f"{other.name} has the classes {theirs}; {task.name} has {ours}"))
+        if (pair := (task.fingerprint, other.fingerprint)) not in self._compared:
+            self._compared.add(pair)
+            taught = f"the training rows of {other.name} ({where})"
+            warn_of_leaks(task.name, task.splits, {taught: row_keys(other.train)})
         return other
 
     def unlabelled(self, spec: TrialSpec, prepared: Prepared) -> list[tuple[Encoded, np.ndarray]]:

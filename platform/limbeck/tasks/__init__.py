@@ -2,7 +2,8 @@
 
 from limbeck.tasks.config import TASKS, FilesConfig, TaskConfig
 from limbeck.tasks.loading import load_task
-from limbeck.tasks.splitting import subsample, text_key
+from limbeck.tasks.splitting import row_keys, subsample, text_key
+from limbeck.tasks.tables import warn_of_leaks
 from limbeck.tasks.task import UNLABELLED, UNLABELLED_ROWS, Examples, Source, Task, reading, spread
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "TaskConfig",
     "load_task",
     "reading",
+    "row_keys",
     "spread",
     "subsample",
     "text_key",
+    "warn_of_leaks",
 ]

@@ -12,6 +12,8 @@ from limbeck.tasks.task import Examples, Labels
 
 CARVED_SHARE = 0.1
 CARVED_ROWS_MAX = 1_000
+RowKey = tuple[str, ...]
+"""What tells one row's texts from another's: equal for texts that differ in spacing and signs only."""
 _NOT_LETTER_OR_DIGIT = re.compile(r"[\W_]+")
 
 
@@ -20,17 +22,17 @@ def text_key(text: str) -> str:
     return _NOT_LETTER_OR_DIGIT.sub("", text.lower()) or text.strip()
 
 
-def row_keys(examples: Examples) -> list[tuple[str, ...]]:
+def row_keys(examples: Examples) -> list[RowKey]:
     """Return one key a row, over all its text columns."""
     return text_keys(examples.columns)
 
 
-def text_keys(columns: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
+def text_keys(columns: Iterable[Iterable[str]]) -> list[RowKey]:
     """Return one key a row of these text columns."""
     return list(zip(*([text_key(text) for text in column] for column in columns), strict=True))
 
 
-def without(examples: Examples, keys: Iterable[tuple[str, ...]]) -> Examples:
+def without(examples: Examples, keys: Iterable[RowKey]) -> Examples:
     """Return the rows whose key is not among `keys`."""
     taken = set(keys)
     rows = [row for row, key in enumerate(row_keys(examples)) if key not in taken]

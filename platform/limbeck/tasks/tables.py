@@ -1,12 +1,12 @@
 """From tables, wherever they were read, to a checked Task."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from limbeck.errors import Problem, UserError, did_you_mean
 from limbeck.tasks.labels import REGRESSION_METRIC, LabelColumn, interpret, missing, rows_named
-from limbeck.tasks.splitting import carve, row_keys, text_keys
+from limbeck.tasks.splitting import RowKey, carve, row_keys, text_keys
 from limbeck.tasks.task import UNLABELLED_ROWS, Examples, Labels, Source, Task, fingerprint
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def assemble(parts: Labelled) -> Task:
     if selection is None:
         train, selection = carve(train)
     every = {**splits, "train": train, "selection": selection, "test": test}
-    _warn_of_leaks(parts.name, every, parts.unlabelled)
+    warn_of_leaks(parts.name, every, {"train": row_keys(train), UNLABELLED_ROWS: text_keys(parts.unlabelled)})
     return Task(
         name=parts.name,
         classes=parts.classes,
@@ -146,11 +146,14 @@ def assemble(parts: Labelled) -> Task:
     )
 
 
-def _warn_of_leaks(name: str, splits: Mapping[str, Examples], unlabelled: Columnwise) -> None:
-    """Say when held-out rows were trained on. The rows stay: the data are the user's, and so is the decision."""
-    learnt = {"train": set(row_keys(splits["train"])), UNLABELLED_ROWS: set(text_keys(unlabelled))}
+def warn_of_leaks(name: str, splits: Mapping[str, Examples], learnt: Mapping[str, Iterable[RowKey]]) -> None:
+    """Say which held-out rows of task `name` are among the keys of rows `learnt` from, by where those stand.
+
+    The rows stay: the data are the user's, and so is the decision.
+    """
+    known = {where: set(keys) for where, keys in learnt.items()}
     for split, examples in splits.items():
         keys = [] if split == "train" else row_keys(examples)
-        for source, trained_on in learnt.items():
+        for where, trained_on in known.items():
             if shared := sum(key in trained_on for key in keys):
-                log.warning("%s: %d of %d %s rows stand in %s too", name, shared, len(keys), split, source)
+                log.warning("%s: %d of %d %s rows stand in %s too", name, shared, len(keys), split, where)
