@@ -92,6 +92,16 @@ def test_a_hubs_student_is_looked_into_before_anything_is_fitted(
     assert "teachers" not in found.cache.misses
 
 
+def test_no_generator_is_fitted_for_a_method_that_asks_for_none(world: tuple[dict[str, Any], Path]) -> None:
+    base, folder = world
+    found = worlds.supplies(folder)
+    method = {"name": "l2a", "source_share": 0, "generator": worlds.SMALL_GENERATOR}
+    found.prepare(worlds.spec(base, {**method, "sweeps": 0}))
+    assert "generators" not in found.cache.misses
+    found.prepare(worlds.spec(base, method))
+    assert found.cache.misses["generators"] == 1
+
+
 def test_a_generator_must_read_as_much_as_it_is_given(world: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     base, folder = world
     found = worlds.supplies(folder)

@@ -29,7 +29,6 @@ from limbeck.models import (
     ModelFacts,
     check_same_vocabulary,
     fit_generator,
-    generators_within,
     load_base,
     load_classifier,
     load_facts,
@@ -110,7 +109,7 @@ class Supplies:
     def prepare(self, spec: TrialSpec) -> Prepared:
         """Fit or load everything the trial shares with others, its generators too, and say what came from the cache."""
         prepared = self.prepared(spec)
-        for settings in generators_within(spec.method):
+        for settings in spec.method.generators():
             self.new_generator(settings, spec, prepared)
         self.unlabelled(spec, prepared)
         self.sources(spec, prepared)
@@ -235,7 +234,7 @@ class Supplies:
 
     def new_generator(self, settings: GeneratorConfig, spec: TrialSpec, prepared: Prepared) -> Generator:
         """A fitted masked LM of the teacher's vocabulary: a copy that may be trained."""
-        config = GeneratorConfig(**{name: getattr(settings, name) for name in GeneratorConfig.model_fields})
+        config = settings.fit
         name = config.base or spec.teacher.fitted_here or spec.teacher.checkpoint or ""
         base = self._folder(name)
         if config.base is not None:

@@ -8,6 +8,7 @@ from limbeck.plan import Plan
 from limbeck.trial import TrialSpec
 
 _SHARED = ("task", "teacher", "sources")
+_SHARED_TRAINING = ("max_tokens", "precision", "unlabelled")
 
 
 def shared_specs(plan: Plan) -> list[TrialSpec]:
@@ -21,9 +22,8 @@ def shared_specs(plan: Plan) -> list[TrialSpec]:
 
 def _shared_key(spec: TrialSpec) -> str:
     raw = spec.model_dump(mode="json")
-    training = raw["training"]
-    parts = [raw[name] for name in _SHARED]
-    return json.dumps([*parts, raw["method"].get("generator"), training["max_tokens"], training["precision"]])
+    parts = [raw[name] for name in _SHARED] + [raw["training"][name] for name in _SHARED_TRAINING]
+    return json.dumps([*parts, [settings.fit.model_dump(mode="json") for settings in spec.method.generators()]])
 
 
 def preparing_threads(plan: Plan, nodes: Sequence[Resources], *, ours: bool) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from limbeck.config import Config
 from limbeck.encoding import Batch, Vocabulary
 from limbeck.errors import Problem
-from limbeck.models import Classifier, Generator, GeneratorConfig
+from limbeck.models import Classifier, Generator, GeneratorConfig, generators_within
 from limbeck.noise import RowNoise
 
 STUDENT = "student"
@@ -20,6 +20,10 @@ class MethodConfig(Config):
     """A method's settings: the paper's defaults, units in the names. Each narrows `name` to its own."""
 
     name: str
+
+    def generators(self) -> Iterator[GeneratorConfig]:
+        """Every generator that a trial with these settings asks for: all that is shared and fitted before it starts."""
+        return generators_within(self)
 
 
 @dataclass(frozen=True)

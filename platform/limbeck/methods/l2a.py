@@ -11,7 +11,7 @@
 *Differs from the source*: see docs/methods/l2a.md, which numbers every choice the paper leaves open.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
@@ -91,6 +91,10 @@ class L2aConfig(MethodConfig):
     temperature: PositiveFloat = 1.0
     weights: L2aWeights = L2aWeights()
     generator: GeneratorConfig = GeneratorConfig()
+
+    def generators(self) -> Iterator[GeneratorConfig]:
+        """None where sentences are taken as they are."""
+        return super().generators() if self.sweeps else iter(())
 
 
 class L2a:

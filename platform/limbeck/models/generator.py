@@ -40,6 +40,11 @@ class GeneratorConfig(Config):
     """Longer texts are cut."""
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @property
+    def fit(self) -> "GeneratorConfig":
+        """What decides the fitted weights, without what a method adds to it."""
+        return GeneratorConfig(**{name: getattr(self, name) for name in GeneratorConfig.model_fields})
+
 
 def generators_within(config: Config) -> Iterator[GeneratorConfig]:
     """Yield every generator that a group of settings asks for, at any depth."""
