@@ -81,7 +81,7 @@ def is_logarithmic(values: pd.Series) -> bool:
 
 def distinct(values: pd.Series) -> list[Any]:
     """Return the values that occur: numbers by size, then words by the alphabet."""
-    return sorted(values.dropna().unique(), key=lambda value: (isinstance(value, str), value))
+    return sorted(values.dropna().unique().tolist(), key=lambda value: (isinstance(value, str), value))
 
 
 def parallel(frame: pd.DataFrame, paths: Sequence[str], objective: str, way: str, theme: str) -> Chart:

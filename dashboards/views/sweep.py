@@ -142,14 +142,14 @@ def slices_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
 def importance_view(sweep: SweepRow, frame: pd.DataFrame) -> None:
     name, way = objective(sweep)
     board = scored(sweep, frame, name)
+    cells = board["cell"].nunique()
     found = importance.of_configurations(board, [f"value:{p}" for p in varied(board)], f"objective:{name}", way)
     if not found:
-        need = f"{importance.FEWEST_TRIALS} complete trials or more whose settings differ; there are {len(board)}."
-        states.empty("Too few trials to say", f"Importances need {need}")
+        need = f"{importance.FEWEST_TRIALS} complete configurations or more that differ; there are {cells}."
+        states.empty("Too few results to say", f"Importances need {need}")
         return
     shares = {path.removeprefix("value:"): value for path, value in found.items()}
     widgets.show_chart(search.importances(shares), "importance", "Importance of every varied setting")
-    cells = board["cell"].nunique()
     st.caption(
         f"PED-ANOVA: how differently a setting is spread among the best {importance.best_of(cells)} of the {cells:,} "
         "configurations that ran to their end, and among all. Few of them say little."

@@ -440,16 +440,20 @@ def test_every_kind_of_setting_has_a_panel_and_an_axis() -> None:
             "value:rate": np.geomspace(1e-7, 1e-5, n),
             "value:layers": [1 + i % 4 for i in range(n)],
             "value:kind": ["<b>kl</b>", "ce", None, "ce"] * 10,
+            "value:frozen": [True, False, False, False] * 10,
         }
     )
-    paths = ["rate", "layers", "kind"]
+    paths = ["rate", "layers", "kind", "frozen"]
     panels = search.slices(frame, paths, "retention")
-    assert [axis["name"] for axis in panels.option["xAxis"]] == ["rate (1e-6)", "layers", "kind"]
+    assert [axis["name"] for axis in panels.option["xAxis"]] == ["rate (1e-6)", "layers", "kind", "frozen"]
     assert panels.option["xAxis"][2]["data"] == ["<b>kl</b>", "ce"]
     assert panels.picked([{"series_index": 0, "data_indices": [3]}]) == "t3"
     lines = search.parallel(frame[frame["state"] == "complete"], paths, "retention", "max", "dark").option
-    assert [axis["name"] for axis in lines["parallelAxis"]] == ["rate (1e-6)", "layers", "kind", "selection retention"]
+    axes = ["rate (1e-6)", "layers", "kind", "frozen", "selection retention"]
+    assert [axis["name"] for axis in lines["parallelAxis"]] == axes
     assert lines["parallelAxis"][2]["data"] == ["<b>kl</b>", "ce", "–"]
+    assert lines["parallelAxis"][3]["data"] == ["false", "true"]
+    assert lines["series"][0]["data"][-1][2:4] == (0, 1)
     assert lines["series"][0]["data"][-1][0] == pytest.approx(0.1), "the first row is drawn last, on top"
     assert lines["visualMap"]["inRange"]["color"] == list(palette.SCALES["dark"])
     turned = search.parallel(frame, paths, "retention", "min", "dark").option["visualMap"]

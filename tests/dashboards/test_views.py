@@ -138,6 +138,16 @@ def test_what_is_minimised_leads_where_it_is_low(at_nothing: Path, open_page: Op
     assert "both the lower the better" in said(app)
 
 
+def test_importances_count_configurations_not_seeds(at_nothing: Path, open_page: Open) -> None:
+    with open_store(f"sqlite:///{at_nothing / 'limbeck.db'}") as store:
+        store.add_sweep(NewSweep("few", "", "grid", "movies", {"retention": "max"}))
+        for i in range(12):
+            store.add_trials("few", [NewTrial(f"t{i}", i, f"c{i % 4}", i // 4, {"student.layers": i % 4})])
+            store.finish_trial("few", f"t{i}", "complete", Outcome({"retention": 0.9}))
+    shown = said(open_page("sweep", sweep="few", view="Importance"))
+    assert "10 complete configurations or more that differ; there are 4" in shown
+
+
 def test_what_is_usual_follows_the_results(at_demo: Path, open_page: Open) -> None:
     app = open_page("sweep", sweep="sizes")
     assert {"method", "layers"} & set(app.dataframe[0].value.columns)
