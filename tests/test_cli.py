@@ -553,8 +553,33 @@ def test_a_plan_given_again_is_that_of_a_sweep_that_stored_its_folders_as_they_w
     with open_store(f"sqlite:///{tmp_path / 'runs' / 'limbeck.db'}") as store:
         store.add_sweep(NewSweep("old", parse_plan(text, "old").text, "single", "movies", {"retention": "max"}))
     given = argparse.Namespace(home=None, database=None, plan="old.yaml", overrides=[], trials=None, name=None)
-    given.resume = "old"
+    given.resume, given.keep_files = "old", False
     assert sweep._resumed(given, places(given)).base["teacher"]["checkpoint"] == "ready"
     given.overrides = ["training.epochs=1"]
     with pytest.raises(UserError, match="differs from the plan"):
         sweep._resumed(given, places(given))
+
+
+def test_files_that_came_with_a_job_are_kept_in_the_home(run: Run, tmp_path: Path) -> None:
+    text = "base: {task: {files: {train: rows.csv}}, method: kd}"
+    (tmp_path / "mine.yaml").write_text(text)
+    (tmp_path / "rows.csv").write_text("text,label\n")
+    words = ["sweep", "mine.yaml", "--keep-files", "--home"]
+    given = _parser().parse_args([*words, "kept"])
+    kept = Path(sweep._new(given, places(given)).base["task"]["files"]["train"])
+    assert kept.read_text() == "text,label\n" and kept.is_relative_to(tmp_path / "kept" / "_files")
+    (tmp_path / "rows.csv").rename(tmp_path / "elsewhere.csv")
+    with pytest.raises(UserError, match=r"no such file here: rows\.csv"):
+        sweep._new(given, places(given))
+
+
+def test_an_object_store_keeps_no_files_and_says_so(run: Run, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n")
+    (tmp_path / "mine.yaml").write_text("base: {task: {files: {train: rows.csv}}, method: kd}")
+    words = ["--keep-files", "--home", "s3://bucket/runs", "--database", "sqlite:///x.db"]
+    given = _parser().parse_args(["sweep", "mine.yaml", *words])
+    assert sweep._new(given, places(given)).base["task"]["files"]["train"] == str(tmp_path / "rows.csv")
+    assert "by absolute paths, on a storage that every node sees" in capsys.readouterr().err
+    given = _parser().parse_args(["sweep", "quickstart", *words])
+    sweep._new(given, places(given))
+    assert capsys.readouterr().err == ""

@@ -83,6 +83,8 @@ def test_sweeps_run_as_jobs(cluster: LocalCluster, ask: Callable[..., Answers], 
         assert reader.sweep("mine").state == "complete"
         (row,) = reader.trials("mine")
     assert row.state == "complete" and Path(str(row.folder)).is_dir()
+    named = (row.spec["task"]["files"]["train"], row.spec["teacher"]["base"])
+    assert all(Path(path).is_relative_to(f"{home}/_files") for path in named), "what outlives the cluster's session"
     (entry,) = json.loads(listed[1])
     assert (entry["job"], entry["sweep"], entry["state"], entry["exit_code"]) == (job, "mine", "succeeded", 0)
     assert said[0] == 0 and log in said[1]
@@ -123,7 +125,7 @@ def test_strangers_stay_out(cluster: LocalCluster, ask: Callable[..., Answers], 
 
 
 def test_a_command_names_places_of_the_cluster_and_no_password() -> None:
-    start = "python -m limbeck.cli sweep plan.yaml --address auto"
+    start = "python -m limbeck.cli sweep plan.yaml --keep-files --address auto"
     assert sweep_command("/shared/my runs", None, None, plan=True) == f"{start} --home '/shared/my runs'"
     command = sweep_command(None, "postgresql://ann@db/x", "mine", plan=False)
     assert command.startswith("python -m limbeck.cli sweep --address auto --resume mine --home ")

@@ -11,7 +11,7 @@ from ray._private import ray_constants
 from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
 
 import limbeck
-from limbeck.cluster.upload import LIMIT_BYTES, PLAN_FILE, Upload, pack
+from limbeck.cluster.upload import KEPT, LIMIT_BYTES, PLAN_FILE, Upload, keep, pack
 from limbeck.errors import UserError
 from limbeck.plan import Plan, parse_plan
 
@@ -89,6 +89,25 @@ def test_a_file_that_is_not_here_or_lies_elsewhere_is_told(project: Path) -> Non
     (project / "deeper").mkdir()
     with pytest.raises(UserError, match=r"\.\./elsewhere\.csv lies outside"):
         pack(plan(FILES.replace("data/train.csv", "../elsewhere.csv")), project / "deeper")
+
+
+def test_what_came_with_a_job_is_kept_under_one_path_for_equal_content(project: Path, tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    kept = keep(plan(), project, home)
+    assert kept.parent == home / KEPT
+    found = {path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()}
+    assert found == {"data/train.csv", "ready/model.safetensors"}
+    os.utime(project / "data" / "train.csv", (0, 0))
+    assert keep(plan(), project, home) == kept
+    write(project / "data" / "train.csv", b"text,label\nmore,1\n")
+    changed = keep(plan(), project, home)
+    assert changed != kept and len([*(home / KEPT).iterdir()]) == 2
+    assert (kept / "data" / "train.csv").read_bytes() == b"text,label\n"
+
+
+def test_a_plan_that_names_no_files_keeps_none(tmp_path: Path, make_plan: Callable[..., Plan]) -> None:
+    assert keep(make_plan(), tmp_path, tmp_path / "runs") == tmp_path
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_archive_too_large_is_refused_with_the_largest_files(project: Path, make_plan: Callable[..., Plan]) -> None:

@@ -32,6 +32,11 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--address", metavar="A", help="a Ray cluster, such as auto or head:6379 (default: start Ray here)"
     )
+    parser.add_argument(
+        "--keep-files",
+        action="store_true",
+        help="copy what the plan names by relative paths into the home, where a later --resume finds it",
+    )
     add_places(parser)
 
 
@@ -45,7 +50,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     where = places(arguments)
-    plan = _resumed(arguments, where) if arguments.resume else _new(arguments)
+    plan = _resumed(arguments, where) if arguments.resume else _new(arguments, where)
     from limbeck.cluster.sweep import Site, run_sweep
     from limbeck.store import open_reader
 
@@ -63,10 +68,30 @@ def _run(arguments: argparse.Namespace) -> int:
     return result.exit_code
 
 
-def _new(arguments: argparse.Namespace) -> "Plan":
+def _new(arguments: argparse.Namespace, where: Places) -> "Plan":
     if arguments.plan is None:
         raise UserError(Problem("sweep", "give a plan file, the name of a shipped plan, or --resume NAME"))
-    return load(arguments, extra(arguments), Path.cwd())
+    return load(arguments, extra(arguments), _folder(arguments, where))
+
+
+def _folder(arguments: argparse.Namespace, where: Places) -> Path:
+    """Return what relative paths of the plan are taken from: the working directory, or a copy of its files at home."""
+    if not arguments.keep_files:
+        return Path.cwd()
+    from limbeck.cluster.upload import beside, keep
+    from limbeck.plan import load_plan
+    from limbeck.resources import find_plan
+
+    here = Path.cwd()
+    plan = load_plan(find_plan(arguments.plan), [*arguments.overrides, *extra(arguments)])
+    if "://" not in where.home:
+        return keep(plan, here, where.folder.absolute())
+    if beside(plan, here):
+        what = (
+            "an object store keeps none of the plan's files: a later --resume or export finds those alone that the plan"
+        )
+        print(f"warning: {what} names by absolute paths, on a storage that every node sees", file=sys.stderr)
+    return here
 
 
 def extra(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -92,7 +117,7 @@ def _resumed(arguments: argparse.Namespace, where: Places) -> "Plan":
         arguments.name = name
         # What was stored may name folders of models as they were given.
         stored = parse_plan(plan.text, name, folder=Path.cwd())
-        if load(arguments, extra(arguments), Path.cwd()).hash != stored.hash:
+        if load(arguments, extra(arguments), _folder(arguments, where)).hash != stored.hash:
             what = f"differs from the plan sweep {name} was started with; leave it out, or give a new --name"
             raise UserError(Problem(arguments.plan, what))
     return plan

@@ -67,7 +67,8 @@ class Job:
 
 def sweep_command(home: str | None, database: str | None, resume: str | None, *, plan: bool) -> str:
     """Return the shell command that runs a sweep on the cluster. UserError: it would show a password to everybody."""
-    words = ["python", "-m", "limbeck.cli", "sweep", *([PLAN_FILE] if plan else []), "--address", "auto"]
+    what = [PLAN_FILE, "--keep-files"] if plan else []
+    words = ["python", "-m", "limbeck.cli", "sweep", *what, "--address", "auto"]
     return _at(words + (["--resume", resume] if resume else []), home, database)
 
 

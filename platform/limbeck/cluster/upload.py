@@ -1,6 +1,9 @@
 """What travels to a cluster with a sweep: the package, the plan, and the files it names beside itself. One archive."""
 
+import hashlib
 import io
+import shutil
+import uuid
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import limbeck
 from limbeck.beside import named
+from limbeck.cluster.slots import check_disk
 from limbeck.errors import Problem, UserError
 from limbeck.plan import Plan
 from limbeck.yaml_strict import mapping
@@ -15,6 +19,8 @@ from limbeck.yaml_strict import mapping
 LIMIT_BYTES = 100 * 2**20
 """What Ray's job server takes."""
 PLAN_FILE = "plan.yaml"
+KEPT = "_files"
+"""The folder in a home for what came with jobs. No sweep can have this name."""
 EXCLUDED = frozenset(
     {".git", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
     | {".ipynb_checkpoints", ".DS_Store", "_shipped"}
@@ -50,7 +56,7 @@ def pack(plan: Plan | None, folder: Path, limit_bytes: int = LIMIT_BYTES) -> Upl
     items = list(_package())
     if plan is not None:
         items.append((PLAN_FILE, plan.text.encode()))
-        items += _beside(plan, folder)
+        items += beside(plan, folder)
     buffer, sizes = io.BytesIO(), {}
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, source in items:
@@ -60,6 +66,36 @@ def pack(plan: Plan | None, folder: Path, limit_bytes: int = LIMIT_BYTES) -> Upl
             if buffer.tell() > limit_bytes:
                 raise UserError(*_too_large(items, sizes, limit_bytes))
     return Upload(buffer.getvalue(), tuple(sizes))
+
+
+def keep(plan: Plan, folder: Path, home: Path) -> Path:
+    """Copy the files below `folder` that the plan names into the home, and return the folder that they lie in there.
+
+    A job's own folder ends with the cluster's session. Equal files are kept once, under one path for every job.
+    UserError: a file is missing, or the home cannot be written.
+    """
+    items = beside(plan, folder)
+    if not items:
+        return folder
+    check_disk(home)
+    digest = hashlib.sha256()
+    for name, path in items:
+        with path.open("rb") as file:
+            digest.update(f"{name}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    kept = home / KEPT / digest.hexdigest()[:12]
+    if not kept.is_dir():
+        # Under its name when it is whole; a job that was quicker has made the same.
+        draft = kept.with_name(f"{kept.name}.{uuid.uuid4().hex[:8]}")
+        for name, path in items:
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, draft / name)
+        try:
+            draft.rename(kept)
+        except OSError:
+            shutil.rmtree(draft)
+            if not kept.is_dir():
+                raise
+    return kept
 
 
 def _add(archive: zipfile.ZipFile, name: str, source: Path | bytes) -> None:
@@ -104,8 +140,11 @@ def _files(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _beside(plan: Plan, folder: Path) -> list[Item]:
-    """Return what the plan names by relative paths: those would mean nothing on another machine."""
+def beside(plan: Plan, folder: Path) -> list[tuple[str, Path]]:
+    """Return what the plan names by relative paths: those would mean nothing on another machine.
+
+    UserError: a file is missing, or something lies outside `folder`.
+    """
     found: dict[str, Path] = {}
     problems: list[Problem] = []
     for one in named(mapping(plan.text, plan.name)):
