@@ -358,7 +358,9 @@ def test_wrong_input_for_models(run: Run, data: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def swept(tmp_path: Path, data: Path) -> dict[str, Any]:
     """A home with a finished sweep of three trials, as its driver leaves it."""
-    config = TaskConfig.model_validate({"files": {"train": str(data / "train.csv")}, "text": "text", "label": "label"})
+    rows = tmp_path / "train.csv"
+    rows.write_text((data / "train.csv").read_text())
+    config = TaskConfig.model_validate({"files": {"train": str(rows)}, "text": "text", "label": "label"})
     from limbeck.cache import Cache
 
     task = load_task(config, Cache(tmp_path / "cache"))
@@ -383,9 +385,11 @@ def swept(tmp_path: Path, data: Path) -> dict[str, Any]:
             store.start_trial("small", trial)
             metrics = {"retention": selection, "test/accuracy": accuracy, "teacher/test/accuracy": 1.0}
             outcome = Outcome(metrics, accuracy, 1000, 5.0, 12, error="diverged" if trial == "bbb3" else None)
+            store.add_reference(task.fingerprint, "t", {"test": task.test.labels}, {"test": logits})
+            store.add_predictions("small", trial, {"test": logits}, task=task.fingerprint, teacher="t")
             store.finish_trial("small", trial, "failed" if trial == "bbb3" else "complete", outcome)
         store.set_sweep_state("small", "complete")
-    return {"runs": tmp_path / "runs", "task": task}
+    return {"runs": tmp_path / "runs", "task": task, "data": rows}
 
 
 def test_sweeps_and_leaderboard_for_scripts(run: Run, swept: dict[str, Any]) -> None:
@@ -458,6 +462,12 @@ def test_exports_that_cannot_be(run: Run, swept: dict[str, Any], tmp_path: Path)
         code, _, err = run("export", "small", "--trial", trial, "--to", "out")
         assert code == 2
         assert words in err
+    with swept["data"].open("a") as file:
+        file.writelines(f"a fine film {i},positive\na dull film {i},negative\n" for i in range(50))
+    code, _, err = run("export", "small", "--to", "out")
+    assert code == 2
+    assert "have changed since it was trained (test had 24 rows and has 34)" in err
+    assert f"Bring back {swept['data']} as it was then" in err
     code, _, err = run("export", "smal", "--to", "out")
     assert code == 2
     assert "Did you mean 'small'?" in err

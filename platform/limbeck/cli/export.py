@@ -59,6 +59,7 @@ def _export(arguments: argparse.Namespace) -> int:
         row, chosen_from = _chosen(results, sweep, arguments.trial)
         student = _student(row, places(arguments))
         task = load_task(TrialSpec.model_validate(row.spec).task, cache())
+        _check_data(results, row, task, student)
         facts = _facts(results, sweep, row, task, chosen_from, threads)
     print(f"exporting trial {row.trial} of {sweep.name}; checking it in a new process", file=sys.stderr)
     splits = {"selection": task.selection, "test": task.test, **task.others}
@@ -141,6 +142,23 @@ def _student(row: "TrialRow", where: Places) -> Path:
         home = row.folder.removesuffix(f"/{row.sweep}/{row.trial}")
         raise UserError(Problem("--home", f"the student lies in an object store: give --home {home}"))
     return where.folder / row.sweep / row.trial / "student"
+
+
+def _check_data(results: "Reader", row: "TrialRow", task: "Task", student: Path) -> None:
+    """Raise UserError where the data are not those of the trial: splits are carved from all rows, so what would be
+    tested on may hold rows that the student has learned from."""
+    was = results.fingerprint(row.sweep, row.trial)
+    if was is None or was == task.fingerprint:
+        return
+    known = {name: results.labels(row.sweep, row.trial, name) for name in ("test", *task.others)}
+    sizes = {name: (len(gold), len(task.splits[name])) for name, gold in known.items() if gold is not None}
+    told = "; ".join(f"{name} had {old:,} rows and has {new:,}" for name, (old, new) in sizes.items() if old != new)
+    what = (
+        f"the data of {task.name} have changed since it was trained ({told or 'other texts or labels'}), so rows it is "
+        f"tested on may be rows it learned from. Bring back {', '.join(source.origin for source in task.sources)} as "
+        f"it was then, or sweep again. The student as it is, unproven, lies in {student}"
+    )
+    raise UserError(Problem(f"trial {row.trial}", what))
 
 
 def _facts(

@@ -170,10 +170,14 @@ class Reader:
 
     def classes(self, sweep: str, trial: str) -> tuple[str, ...]:
         """Return what the classes of a trial's task are called; empty for regression and before the trial ended."""
+        task = self.fingerprint(sweep, trial)
+        return tuple(map(str, self.sweep(sweep).notes.get(class_names(task), ()))) if task else ()
+
+    def fingerprint(self, sweep: str, trial: str) -> str | None:
+        """Return the fingerprint of the data a trial was trained and tested on, None where no predictions were kept."""
         p = schema.predictions.c
         with self._connection() as connection:
-            task = connection.execute(select(p.task).where((p.sweep == sweep) & (p.trial == trial))).scalar()
-        return tuple(map(str, self.sweep(sweep).notes.get(class_names(task), ()))) if task else ()
+            return connection.execute(select(p.task).where((p.sweep == sweep) & (p.trial == trial))).scalar()
 
     def all_predictions(self, sweep: str, split: str, trials: Iterable[str] | None = None) -> Iterator[Predictions]:
         """Yield trials' logits on a split by trial, one at a time, with what tells whose labels and teacher they have.
