@@ -1,6 +1,7 @@
 """An exported folder: loads by itself, equals the student, tells the truth, and appears whole or not at all."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -21,6 +22,7 @@ from limbeck.card import model_card
 from limbeck.config import content_hash
 from limbeck.errors import UserError
 from limbeck.export import FORMATS, Confirmation, ExportFailed, export_student
+from limbeck.export.place import whole_or_nothing
 from limbeck.manifest import read_manifest
 from limbeck.metrics import evaluate
 from limbeck.predictor import Predictor
@@ -246,10 +248,8 @@ def test_half_precision_halves_the_weights(student: Path, tmp_path: Path) -> Non
 def test_an_earlier_export_is_replaced_and_nothing_is_left_beside_it(student: Path, graphs: dict[str, Path]) -> None:
     probe, folder = probe_for(student), graphs["onnx"].parent / "again"
     export_student("onnx", student, folder, facts_for(probe), splits_for(probe))
-    (folder / "stale.txt").write_text("from before")
     export_student("onnx", student, folder, facts_for(probe, trial="newer"), splits_for(probe))
     assert manifest_of(folder)["trial"] == "newer"
-    assert not (folder / "stale.txt").exists()
     assert not [p for p in folder.parent.iterdir() if p.name.startswith(".")]
 
 
@@ -264,6 +264,23 @@ def test_a_folder_of_somebody_else_is_refused_untouched(student: Path, tmp_path:
     with pytest.raises(UserError, match="is a file"):
         export_student("hf", student, tmp_path / "letter.txt", facts_for(probe), splits_for(probe))
     assert {p.name for p in tmp_path.iterdir()} == {"letter.txt", "manifest.json"}
+
+
+def test_what_was_added_to_an_earlier_export_is_kept(student: Path, tmp_path: Path) -> None:
+    probe, folder = probe_for(student), tmp_path / "best"
+    export_student("onnx", student, folder, facts_for(probe), splits_for(probe))
+    (folder / "answers.jsonl").write_text("{}")
+    with pytest.raises(UserError, match=r"holds other files \(answers\.jsonl\)"):
+        export_student("onnx", student, folder, facts_for(probe, trial="newer"), splits_for(probe))
+    assert manifest_of(folder)["trial"] == "abc123"
+
+    def add(work: Path) -> None:
+        (work.parent / "new").mkdir()
+        (work.parent / "new" / "late.txt").write_text("dear")
+
+    with pytest.raises(UserError, match=r"holds other files \(late\.txt\)"):
+        whole_or_nothing(tmp_path / "new", add)
+    assert {path.name for path in tmp_path.iterdir()} == {"best", "new"}
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, form: str, damage: Callable[[Path], None]) -> None:
@@ -342,4 +359,10 @@ def test_a_student_that_was_deleted(tmp_path: Path, student: Path) -> None:
     probe = probe_for(student)
     with pytest.raises(UserError, match="its student is gone"):
         export_student("hf", tmp_path / "nowhere", tmp_path / "out", facts_for(probe), splits_for(probe))
+    torn = tmp_path / "torn"
+    shutil.copytree(student, torn)
+    (torn / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="torn: cannot be loaded as a text classifier: "):
+        export_student("onnx", torn, tmp_path / "out", facts_for(probe), splits_for(probe))
+    shutil.rmtree(torn)
     assert list(tmp_path.iterdir()) == []

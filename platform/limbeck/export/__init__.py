@@ -14,10 +14,11 @@ from limbeck.card import model_card
 from limbeck.config import content_hash
 from limbeck.errors import Problem, UserError
 from limbeck.export.facts import Confirmation, Exported, ExportFailed, Facts
-from limbeck.export.formats import FORMATS, write_model
+from limbeck.export.formats import FORMATS, max_tokens, write_model
 from limbeck.export.place import check_target, whole_or_nothing
 from limbeck.export.proof import Proof, prove
 from limbeck.manifest import KIND, MANIFEST, TEXT_COLUMNS
+from limbeck.predictor import Predictor
 from limbeck.tasks.task import Examples
 
 __all__ = ["FORMATS", "Confirmation", "ExportFailed", "Exported", "Facts", "export_student"]
@@ -31,17 +32,17 @@ def export_student(form: str, student: Path, to: Path, facts: Facts, splits: Map
 
     `splits` are the task's `selection`, `test` and other test sets: the folder must reproduce the student's logits,
     its numbers are measured and its temperature is fitted on them in a new process. `to` appears whole or not at all.
-    UserError: `to` holds something else than an earlier export. ExportFailed: the folder does not load or differs from
-    the student.
+    UserError: `to` holds something else than an earlier export, or the student does not load. ExportFailed: the folder
+    does not load or differs from the student.
     """
     if not (student / "config.json").is_file():
         raise UserError(Problem(f"trial {facts.trial}", f"its student is gone: no {student / 'config.json'}"))
     check_target(to)
-    wanted = FORMATS[form]
+    wanted, trained = FORMATS[form], Predictor(student, max_tokens(facts))
 
     def fill(folder: Path) -> Exported:
         write_model(wanted, student, folder, facts)
-        proof = prove(student, folder, wanted, facts, splits)
+        proof = prove(trained, folder, wanted, facts, splits)
         if proof.calibration is not None:
             proof.calibration.write(folder)
         manifest = _manifest(form, facts, proof, text_columns=len(splits["test"].columns))

@@ -7,35 +7,49 @@ from pathlib import Path
 from typing import TypeVar
 
 from limbeck.errors import Problem, UserError
-from limbeck.manifest import read_manifest
+from limbeck.manifest import MANIFEST, read_manifest
+from limbeck.storage import reason
 
 T = TypeVar("T")
 
 
+_ALLOWED = "give a folder that is new, empty, or an earlier export"
+_NAMED = 3
+
+
 def check_target(to: Path) -> None:
-    """Raise UserError unless `to` is new, empty, or an earlier export."""
+    """Raise UserError unless `to` is new, empty, or an earlier export to which nothing was added."""
     if to.exists() and not to.is_dir():
-        raise UserError(Problem(str(to), "is a file; give a folder that is new, empty, or an earlier export"))
-    if to.is_dir() and any(to.iterdir()) and read_manifest(to) is None:
-        raise UserError(Problem(str(to), "holds other files; give a folder that is new, empty, or an earlier export"))
+        raise UserError(Problem(str(to), f"is a file; {_ALLOWED}"))
+    if not to.is_dir():
+        return
+    manifest = read_manifest(to)
+    ours = set() if manifest is None else {MANIFEST, *manifest.get("files", ())}
+    if others := sorted({path.name for path in to.iterdir()} - ours):
+        named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+        raise UserError(Problem(str(to), f"holds other files ({named}); {_ALLOWED}"))
 
 
 def whole_or_nothing(to: Path, fill: Callable[[Path], T]) -> T:
-    """Fill a folder beside `to` and put it in its place only when that succeeded. UserError: cannot be written."""
+    """Fill a folder beside `to` and put it in its place only when that succeeded.
+
+    UserError: it cannot be written, or somebody put something else at `to` meanwhile.
+    """
     to = to.absolute()
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{to.name}-", dir=to.parent))
     except OSError as error:
-        raise UserError(Problem(str(to), f"cannot be written: {error.strerror}")) from error
+        raise UserError(Problem(str(to), f"cannot be written: {reason(error)}")) from error
     try:
         done = fill(work)
         # mkdtemp's folder is for its owner alone; an export is made to be handed on.
         work.chmod(0o755)
+        check_target(to)
         _swap(work, to)
     except OSError as error:
         shutil.rmtree(work, ignore_errors=True)
-        raise UserError(Problem(str(to), f"cannot be written: {error.strerror}")) from error
+        raise UserError(Problem(str(to), f"cannot be written: {reason(error)}")) from error
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise

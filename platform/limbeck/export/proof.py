@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from limbeck.calibration import Calibration, calibrated_ece, fit_temperature
 from limbeck.compare import Interval, interval, retention_scores
 from limbeck.export.facts import ExportFailed, Facts
-from limbeck.export.formats import TOLERANCE, Format, max_tokens
+from limbeck.export.formats import TOLERANCE, Format
 from limbeck.metrics import METRICS, agreement, ece, evaluate, example_scores, per_class_recall, retention
 from limbeck.predictor import Predictor
 from limbeck.predictor.fresh import Seen, look
@@ -72,7 +72,7 @@ class Proof:
         return self.results[0]
 
 
-def prove(student: Path, folder: Path, wanted: Format, facts: Facts, splits: Mapping[str, Examples]) -> Proof:
+def prove(student: Predictor, folder: Path, wanted: Format, facts: Facts, splits: Mapping[str, Examples]) -> Proof:
     """Let a new process classify the splits with the folder; compare with the student in this one.
 
     `splits` holds `selection`, `test` and every other test set. ExportFailed: the folder does not load, its logits
@@ -86,7 +86,7 @@ def prove(student: Path, folder: Path, wanted: Format, facts: Facts, splits: Map
             seen = look(folder, columns, TEST, facts.threads, Path(scratch))
         except RuntimeError as error:
             raise ExportFailed(str(error)) from error
-    difference = _difference(student, seen.logits[TEST], facts, splits[TEST])
+    difference = _difference(student, seen.logits[TEST], splits[TEST])
     if wanted.exact and not difference <= TOLERANCE:
         raise ExportFailed(f"logits of the exported model differ by {difference:.2g}, more than {TOLERANCE:g}")
     calibration = _calibration(seen.logits[SELECTION], splits[SELECTION]) if facts.classes else None
@@ -103,9 +103,9 @@ def prove(student: Path, folder: Path, wanted: Format, facts: Facts, splits: Map
     )
 
 
-def _difference(student: Path, logits: NDArray[np.float32], facts: Facts, test: Examples) -> float:
+def _difference(student: Predictor, logits: NDArray[np.float32], test: Examples) -> float:
     first = [column[:COMPARED_ROWS] for column in test.columns]
-    trained = Predictor(student, max_tokens(facts)).logits(first)
+    trained = student.logits(first)
     if logits.shape[1] != trained.shape[1]:
         raise ExportFailed(f"the exported model has {logits.shape[1]} outputs, the student {trained.shape[1]}")
     return float(np.abs(logits[: len(trained)] - trained).max(initial=0.0))
