@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from limbeck.errors import UserError
 from limbeck.models import class_names, load_base, load_classifier, load_tokenizer, resolve, save_classifier
 from limbeck.predictor import Predictor
+from limbeck.tasks.labels import places_of
 from models import toys
 
 CLASSES = ("bad", "fine", "good")
@@ -81,6 +82,20 @@ def test_classes_in_another_order_are_put_in_ours(folder):
     # Names that say nothing about the order leave it alone.
     other = load_classifier(folder, ("x", "y", "z"))
     torch.testing.assert_close(other(input_ids=IDS, attention_mask=MASK).logits, expected)
+
+
+@pytest.mark.parametrize(
+    "ours, theirs, places",
+    [
+        (("US", "us"), ("us", "US"), [1, 0]),
+        (("Good", "bad"), ("BAD", "good"), [1, 0]),
+        (("US", "us"), ("Us", "uS"), None),
+        (("a", "b"), ("a", "c"), None),
+        ((), (), []),
+    ],
+)
+def test_classes_are_found_by_their_spelling_and_else_whatever_their_case(ours, theirs, places):
+    assert places_of(ours, theirs) == places
 
 
 def test_a_loaded_classifier_is_in_evaluation_mode_and_float32(folder, tmp_path):

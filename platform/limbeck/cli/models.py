@@ -95,10 +95,11 @@ def _task_config(given: str | None, manifest: dict[str, Any]) -> "TaskConfig":
 
 def _order(predictor: "Predictor", task: "Task") -> list[int]:
     """Return the model's output for each class of the task, matched by name. UserError: other classes."""
-    # As they are written first: there may be classes that differ only in case.
-    for spelt in (str, str.casefold):
-        theirs, ours = ([spelt(name) for name in names] for names in (predictor.classes, task.classes))
-        if sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours):
-            return [theirs.index(name) for name in ours] if ours else [0]
+    from limbeck.tasks.labels import places_of
+
+    order = places_of(task.classes, predictor.classes)
+    if order is not None:
+        # A regression has no classes, and one output.
+        return order or [0]
     what = f"its classes are {', '.join(predictor.classes) or 'none (regression)'}, those of {task.name} are "
     raise UserError(Problem("--task", what + (", ".join(task.classes) or "none (regression)")))

@@ -15,6 +15,7 @@ from limbeck.errors import Problem, UserError
 from limbeck.manifest import TEXT_COLUMNS
 from limbeck.models.classifier import HubClassifier
 from limbeck.models.families import ModelFacts, facts_of, family_of
+from limbeck.tasks.labels import places_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -139,10 +140,8 @@ def load_classifier(name: Path | str, classes: Sequence[str], device: torch.devi
 
 def _order_classes(classifier: HubClassifier, classes: Sequence[str]) -> None:
     """Sort the rows of the last layer when the checkpoint names the same classes in another order (MNLI's do)."""
-    theirs = [name.casefold() for name in class_names(classifier)]
-    ours = [c.casefold() for c in classes]
-    if theirs != ours and sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours):
-        order = [theirs.index(c) for c in ours]
+    order = places_of(classes, class_names(classifier))
+    if order is not None and order != sorted(order):
         last = classifier.model.get_submodule(classifier.family.output)
         with torch.no_grad():
             for name, rows in list(last.named_parameters()):

@@ -31,6 +31,18 @@ def missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def places_of(ours: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
+    """Return where each of our classes stands among theirs, whatever the case of their names; None: others are there.
+
+    As they are written first: there may be classes that differ only in case.
+    """
+    for spelt in (str, str.casefold):
+        wanted, found = [spelt(name) for name in ours], [spelt(name) for name in theirs]
+        if sorted(found) == sorted(wanted) and len(set(wanted)) == len(wanted):
+            return [found.index(name) for name in wanted]
+    return None
+
+
 def rows_named(rows: Sequence[int]) -> str:
     """Return row numbers (from 1, the first row of data) in words, the first few of them."""
     shown = ", ".join(str(row + 1) for row in rows[:_SHOWN])
