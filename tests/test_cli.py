@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -98,13 +99,12 @@ def test_help_is_quick_and_needs_no_heavy_library() -> None:
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print({'torch', 'ray', 'transformers', 'pandas', 'pydantic', 'sqlalchemy'} & sys.modules.keys())"
     )
-    fastest = 9.0
-    for _ in range(3):
-        started = time.perf_counter()
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        fastest = min(fastest, time.perf_counter() - started)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert out.splitlines()[-1] == "set()"
-    assert fastest < 0.5
+    # Processor time: what else runs on the machine does not count.
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.5
 
 
 @pytest.mark.parametrize("command", COMMANDS)
