@@ -44,6 +44,7 @@ def two_workers_train(spec: TrialSpec, worker: Worker, stock: ToyStock) -> Resul
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_workers_share_a_trial(make_plan: Callable[..., Plan], site: Site, ray_here: None) -> None:
     plan = make_plan(
         """
