@@ -143,11 +143,14 @@ def main(options: argparse.Namespace) -> None:
         print(f"one trial with an empty cache, Ray's start and end with it: {first:.1f} s")
         cold, _ = ours(toy_plan(folder, "cold", options.trials), where)
         print(f"{options.trials} trials of one update, Ray's start and end with them: {cold:.1f} s")
-        few = toy_plan(folder, "few", options.few)
-        with session.connected(None):
+        # As `limbeck sweep` starts it.
+        with session.connected(None, fork=True):
             wall, training = ours(toy_plan(folder, "warm", options.trials), where)
             print(f"{options.trials} trials of one update on a running Ray: {wall:.1f} s", end=", ")
             print(f"{training:.1f} s of it training")
+        few = toy_plan(folder, "few", options.few)
+        # The plain sweep's workers are Ray's own, and so are ours beside it.
+        with session.connected(None):
             ours_wall, ours_training = ours(few, where)
             plain_wall, plain_training = plain(replace(few, name="plain"), where)
         shutil.rmtree(where.home)
