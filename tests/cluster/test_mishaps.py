@@ -65,6 +65,7 @@ def clean(site: Site) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("more", "rank", "ranks", "said"),
     [
