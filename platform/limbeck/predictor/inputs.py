@@ -9,20 +9,12 @@ from typing import Any
 
 from limbeck.errors import Problem, UserError, did_you_mean
 from limbeck.predictor import Row
+from limbeck.texts import is_whole
 
 DEFAULT_COLUMN = "text"
 _ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 _ROWS_AT_ONCE = 4096
 HALF = "holds half of a surrogate pair, which is no text"
-
-
-def is_whole(text: str) -> bool:
-    """Whether the text holds no half of a surrogate pair, as JSON can: tokenizers take none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def line_rows(lines: Iterable[bytes], columns: int, where: str = "standard input") -> Iterator[Row]:

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
 from limbeck.predictor import Row
-from limbeck.predictor.inputs import HALF, is_whole
+from limbeck.predictor.inputs import HALF
 from limbeck.serving.limits import Limits
+from limbeck.texts import is_whole
 
 _TEXT, _TEXTS = "text", "texts"
 

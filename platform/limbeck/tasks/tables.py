@@ -8,6 +8,7 @@ from limbeck.errors import Problem, UserError, did_you_mean
 from limbeck.tasks.labels import REGRESSION_METRIC, LabelColumn, interpret, missing, rows_named
 from limbeck.tasks.splitting import RowKey, carve, row_keys, text_keys
 from limbeck.tasks.task import UNLABELLED_ROWS, Examples, Labels, Source, Task, fingerprint
+from limbeck.texts import is_whole
 
 log = logging.getLogger(__name__)
 Columnwise = tuple[list[str], ...]
@@ -85,19 +86,10 @@ def _faults(table: Table, texts: tuple[str, ...], label: str | None = None) -> l
         elif name != label and (odd := _not_text(table, name)):
             cell = table.columns[name][odd[0]]
             problems.append(Problem(table.where, f"column '{name}' is not text: {cell!r} in {rows_named(odd)}"))
-        elif torn := [row for row, cell in enumerate(table.columns[name]) if _torn(cell)]:
+        elif torn := [row for row, cell in enumerate(table.columns[name]) if not is_whole(str(cell))]:
             what = f"half a character (a lone surrogate, such as \\ud83d) in column '{name}' of {rows_named(torn)}"
             problems.append(Problem(table.where, f"{what}; text was cut inside an emoji or the like"))
     return problems
-
-
-def _torn(cell: object) -> bool:
-    """Say whether a text holds half a surrogate pair, which JSON can write and no tokenizer takes."""
-    try:
-        str(cell).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _gaps(table: Table, name: str) -> list[int]:
