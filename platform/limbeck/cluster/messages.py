@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from limbeck.errors import Problem, UserError
 from limbeck.storage import HERE, Storage
 
 EndState = Literal["complete", "stopped", "failed"]
@@ -71,6 +72,10 @@ class Refused:
     problems: list[tuple[str, str]] = field(default_factory=list)
     """Where and what, when it is the user's to mend."""
     traceback: str | None = None
+
+    def error(self) -> UserError:
+        """Return the problems as what a user is told."""
+        return UserError(*(Problem(where, what) for where, what in self.problems))
 
 
 Message = Report | End | Said | Ready | Refused

@@ -25,7 +25,7 @@ def disk_is_full(error: BaseException, folder: Path) -> bool:
 def explained(error: Exception, storage: Storage) -> Exception:
     """Return a fault of the disk or the store that holds the runs as a UserError, any other error as it is."""
     if disk_is_full(error, storage.folder):
-        return UserError(*(Problem(where, what) for where, what in no_room(storage.folder).problems))
+        return no_room(storage.folder).error()
     if isinstance(error, OSError):
         what = f"runs cannot be kept here: {reason(error)}; when they can, go on with limbeck sweep --resume"
         return UserError(Problem(storage.shown(storage.folder), what))

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 
 from limbeck.cluster.ledger import Ledger
 from limbeck.cluster.messages import End, Message, Ready, Refused, Report, Said, unpacked
-from limbeck.errors import Problem, UserError
+from limbeck.errors import UserError
 
 T = TypeVar("T")
 _DIED = "The actor died"
@@ -97,7 +97,7 @@ class StoreCallback(Callback):  # type: ignore[misc]
                 self._opened()
                 self.is_open = True
             case Refused(traceback=None):
-                raise UserError(*(Problem(where, what) for where, what in message.problems))
+                raise message.error()
             case Refused():
                 raise RuntimeError(f"what the trials share could not be made\n{message.traceback}")
 
