@@ -37,6 +37,15 @@ class Job:
     folder: Path
 
 
+def share_at(row: TrialRow, updates: int) -> float:
+    """Return the part of its budget that a trial had spent at an evaluation.
+
+    The seconds of evaluations before the last are not kept: they are taken in proportion to its.
+    """
+    seconds = row.seconds * (updates / row.updates) if row.updates else row.seconds
+    return spent(updates, row.updates_total, seconds, row.spec.get("training", {}).get("seconds"))
+
+
 @dataclass(frozen=True)
 class Standing:
     """Where a sweep stands."""
@@ -107,8 +116,7 @@ class Ledger:
             entry = self._enter(Job(row.trial, row.cell, row.seed, row.values, row.spec, folder))
             entry.values = _objective_values(self._plan, row.objective)
             entry.updates = row.updates
-            limit = row.spec.get("training", {}).get("seconds")
-            entry.share = min(1.0, spent(row.updates, row.updates_total, row.seconds, limit))
+            entry.share = min(1.0, share_at(row, row.updates))
             if row.state in ENDED:
                 entry.state = row.state
         again = () if self._plan.kind == "search" else ("failed",)

@@ -17,8 +17,7 @@ from limbeck.cluster import probe, session
 from limbeck.cluster.configurations import Configurations, Known, Searched
 from limbeck.cluster.early import Halving
 from limbeck.cluster.engine import STANDARD, Engine
-from limbeck.cluster.ledger import Ledger, Standing
-from limbeck.cluster.messages import spent
+from limbeck.cluster.ledger import Ledger, Standing, share_at
 from limbeck.cluster.mirror import Mirror
 from limbeck.cluster.prepare import preparing_threads, shared_specs
 from limbeck.cluster.progress import Beat, Board
@@ -157,12 +156,6 @@ def _only_driver(folder: Path, name: str) -> Iterator[None]:
         raise UserError(Problem(name, "this sweep is being run by another process")) from None
 
 
-def _share(row: TrialRow, updates: int) -> float:
-    """The part of its budget that a trial had spent at an evaluation, whose seconds are guessed from the last one's."""
-    limit = row.spec.get("training", {}).get("seconds")
-    return spent(updates, row.updates_total, row.seconds * updates / row.updates, limit)
-
-
 class _Sweep:
     """One run of a sweep's driver."""
 
@@ -274,7 +267,7 @@ class _Sweep:
             with open_reader(self.site.database) as reader:
                 frame = reader.metrics(self.plan.name, list(known), metric)
             for trial, updates, value in zip(frame["trial"], frame["updates"], frame["value"], strict=True):
-                halving.goes_on(trial, _share(known[trial], updates), value)
+                halving.goes_on(trial, share_at(known[trial], updates), value)
         return halving
 
     def _finished(self, store: PatientStore, ledger: Ledger) -> SweepResult:
