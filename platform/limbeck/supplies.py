@@ -145,8 +145,9 @@ class Supplies:
             return self._outputs(teacher, teacher_key, where, splits[name], vocabulary, precision)
 
         # First of all, so that a teacher at chance need not label the rest.
-        refuse_chance(task, outputs(SELECTION))
-        logits = {name: outputs(name) for name in splits}
+        logits = {SELECTION: outputs(SELECTION)}
+        refuse_chance(task, logits[SELECTION])
+        logits |= {name: outputs(name) for name in splits if name != SELECTION}
         return Prepared(task, tokenizer, vocabulary, splits, teacher, teacher_key, logits, precision, max_tokens)
 
     def new_student(self, spec: TrialSpec, prepared: Prepared, seed: int) -> HubClassifier:

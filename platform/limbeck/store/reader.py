@@ -87,7 +87,7 @@ class Reader:
         first = select(t.retention).where(t.sweep == s.name, t.state == "complete", t.score.is_not(None)).limit(1)
         high, low = (first.order_by(score, t.number).scalar_subquery() for score in (t.score.desc(), t.score))
         query = select(s.name, s.objectives, seconds, high, low)
-        parts = [query.where(s.name.in_(sweeps[i : i + _CHUNK])) for i in range(0, len(sweeps), _CHUNK)]
+        parts = [query.where(s.name.in_(some)) for some in _chunks(sweeps)]
         with self._connection() as connection:
             rows = [row for part in parts for row in connection.execute(part)]
         return {name: (float(spent or 0.0), low if _lowest(goals) else high) for name, goals, spent, high, low in rows}
