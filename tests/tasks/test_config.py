@@ -15,6 +15,7 @@ def test_a_bare_string_is_a_name() -> None:
     [
         "movies",
         {"name": "mnli", "companions": True},
+        {"name": "movies", "companions": False},
         {"hub": "nyu-mll/glue", "config": "sst2"},
         {"hub": "some/data", "text": ["a", "b"], "label": "y", "metric": "f1_macro"},
         {"files": {"train": "a.parquet", "test": "c.jsonl"}, "text": "sentence"},
@@ -41,7 +42,7 @@ def test_configs_survive_json(fields: object) -> None:
         ({"name": "movies", "metric": "pearson_spearman"}, "does not fit 'movies'; its own is accuracy"),
         ({"name": "topics", "metric": "accuracy_f1"}, "does not fit 'topics'"),
         ({"name": "stsb", "metric": "accuracy"}, "does not fit 'stsb'; its own is pearson_spearman"),
-        ({"name": "movies", "companions": True}, "for these tasks only: sst2, qqp, mnli"),
+        ({"name": "topics", "companions": True}, "for these tasks only: movies, amazon, sst2, qqp, mnli"),
         ({"name": "movies", "lable": "x"}, "lable"),
     ],
 )
@@ -49,6 +50,11 @@ def test_mistakes_are_named(fields: object, words: str) -> None:
     with pytest.raises(ValidationError) as caught:
         TaskConfig.model_validate(fields)
     assert words in str(caught.value)
+
+
+def test_out_of_domain_sets_are_read_by_default_where_they_come_along() -> None:
+    assert [TaskConfig(name=name).companions for name in ("movies", "topics", "mnli")] == [True, False, False]
+    assert TaskConfig.model_validate("amazon").companions
 
 
 def test_known_tasks_are_known_by_name_and_by_hub_id() -> None:

@@ -38,6 +38,15 @@ def test_no_tested_text_is_trained_on(name: str, cache: Cache) -> None:
         assert not (trained_on | selected_on) & set(row_keys(examples)), split
 
 
+@pytest.mark.parametrize("name", list(EMBEDDED))
+def test_out_of_domain_sets_can_be_left_out(name: str, cache: Cache) -> None:
+    whole, task = loaded(name, cache), load_task(TaskConfig(name=name, companions=False), cache)
+    assert set(task.splits) == {"train", "selection", "test"}
+    assert set(whole.others) == set(EMBEDDED[name].companions)
+    # Teachers, outputs and token ids in the cache go by it.
+    assert task.fingerprint == whole.fingerprint
+
+
 @pytest.mark.parametrize("name", ["movies", "amazon"])
 def test_unlabelled_text_holds_no_test_row(name: str, cache: Cache) -> None:
     task = loaded(name, cache)

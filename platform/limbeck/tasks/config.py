@@ -60,12 +60,16 @@ class TaskConfig(Config):
     metric: Metric | None = None
     """Default: accuracy for classes, pearson_spearman for numbers; a known task brings its own."""
     companions: bool = False
-    """Also test on the out-of-domain data sets declared for a known hub task."""
+    """Also test on the out-of-domain data sets of a known task. Default: yes where they come with limbeck, no where
+    the hub would be asked for them."""
 
     @model_validator(mode="before")
     @classmethod
-    def _bare_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+    def _complete(cls, value: Any) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        if isinstance(value, Mapping) and isinstance(name := value.get("name"), str) and name in EMBEDDED:
+            return {"companions": bool(EMBEDDED[name].companions), **value}
+        return value
 
     @field_validator("name")
     @classmethod
@@ -89,8 +93,8 @@ class TaskConfig(Config):
     def _fits_known(self) -> "TaskConfig":
         """A known task brings its columns; its classes say which metrics make sense."""
         known = TASKS[self.known] if self.known else None
-        if self.companions and not (isinstance(known, HubTask) and known.companions):
-            with_some = ", ".join(name for name, task in GLUE.items() if task.companions)
+        if self.companions and not (known and known.companions):
+            with_some = ", ".join(name for name, task in TASKS.items() if task.companions)
             raise ValueError(f"companions are declared for these tasks only: {with_some}")
         if known is None:
             return self

@@ -47,6 +47,11 @@ class Embedded:
     """Texts of its kind without labels."""
 
     @property
+    def companions(self) -> tuple[str, ...]:
+        """Its out-of-domain test sets."""
+        return tuple(split for split in self.rows if split not in ("train", "selection", "test"))
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         """The packages its rows come from."""
         return tuple(Source(name, ARCHIVES[name].licence, str(ARCHIVES[name].packages[0])) for name in self.archives)

@@ -20,6 +20,9 @@ def load_task(config: TaskConfig, cache: Cache) -> Task:
         if isinstance(known, HubTask):
             return load_known(name, known, config.metric, companions=config.companions)
         task = load_embedded(name, known, cache)
+        if not config.companions:
+            # The fingerprint stays, and so what the cache holds of the other splits.
+            task = replace(task, others={})
         return replace(task, metric=config.metric or task.metric)
     columns = Columns(config.text or ("text",), config.label or "label")
     if config.files is not None:
