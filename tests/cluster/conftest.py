@@ -38,10 +38,10 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
-    """One Ray for all tests of this process: sweeps use the connection they find."""
+    """One Ray for all tests of this process, started as `limbeck sweep` does: sweeps use the connection they find."""
     patch = pytest.MonkeyPatch()
     patch.setenv("PYTHONPATH", WORKERS_PATH)
     patch.setenv("HF_HUB_OFFLINE", "1")
-    with session.connected(None):
+    with session.connected(None, fork=True):
         yield
     patch.undo()

@@ -16,6 +16,7 @@ import pytest
 
 from limbeck.cluster import forkserver as module
 from limbeck.cluster.forkserver import SWITCH, forkserver
+from limbeck.cluster.session import IMPORTS, IMPORTS_OF_RAY
 
 SCRIPT = """
 import json, os, signal, sys
@@ -192,3 +193,18 @@ def test_where_forks_are_not_safe_there_is_no_command(
         Path(module.tempfile.tempdir).mkdir()
     with forkserver([], []) as command:
         assert command is None
+
+
+def test_forks_draw_names_of_their_own_from_rays_generator(tmp_path: Path) -> None:
+    path = tmp_path / "names.py"
+    # Placement groups are named by the same generator, out of a program's reach.
+    path.write_text("import ray, sys\nprint('ray.tune' in sys.modules, ray.ObjectID.from_random().hex())\n")
+    with forkserver(IMPORTS, IMPORTS_OF_RAY) as command:
+        if command is None:
+            pytest.skip("processes are not forked here")
+        ran = [
+            subprocess.run([*shlex.split(command), str(path)], capture_output=True, text=True, timeout=120).stdout
+            for _ in range(2)
+        ]
+    assert all(one.startswith("True ") for one in ran)
+    assert ran[0] != ran[1]

@@ -44,7 +44,7 @@ _LOUD = (
 OPEN = "anybody who reaches it can run code: start it with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN on all nodes"
 """What to do about a cluster that asks for no token."""
 IMPORTS = ("limbeck.training", "transformers.modeling_utils")
-IMPORTS_OF_RAY = ("limbeck.cluster.worker", "limbeck.cluster.group")
+IMPORTS_OF_RAY = ("limbeck.cluster.undrawn",)
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Trials share files, not objects; Ray would take 30 % of the memory."""
 
