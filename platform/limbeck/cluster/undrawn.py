@@ -18,7 +18,8 @@ _MODULES = ("limbeck.cluster.worker", "limbeck.cluster.group")
 
 @contextmanager
 def _classes_named_by_the_system() -> Iterator[None]:
-    ids: Any = actor.ActorClassID
+    module: Any = actor
+    ids = module.ActorClassID
 
     class Named:
         """Stands for the class while modules are imported."""
@@ -28,11 +29,11 @@ def _classes_named_by_the_system() -> Iterator[None]:
             """As random, and not from Ray's generator."""
             return ids(os.urandom(ids.size()))
 
-    setattr(actor, "ActorClassID", Named)  # noqa: B010 -- mypy would have it assigned one of its own kind only
+    module.ActorClassID = Named
     try:
         yield
     finally:
-        setattr(actor, "ActorClassID", ids)  # noqa: B010
+        module.ActorClassID = ids
 
 
 with _classes_named_by_the_system():
